@@ -1,0 +1,304 @@
+"""The ops: ``torch.ops.fastdist.*``, defined once, whoever implements them.
+
+Schemas, fake kernels, autograd formulas and vmap rules live here. The seven ops of ``PROVIDED`` are
+implemented by a provider (see ``fastdist.providers``); the functional forms of the four ``*_out``
+ops allocate their outputs here and call the provider through them. Names of shapes below: N images
+(the product of the batch axes), C channels of the logits, K = C - first_class maps, S the space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_GEOMETRY = "float[] sampling, Tensor? item_sampling"
+_TRANSFORM = f"int ndim, {_GEOMETRY}, bool squared, bool border"
+_CONVENTION = "str zero, str normalize, float? clip, float? empty, float? full, bool border"
+_TARGET = "Tensor target, Tensor? valid, str layout, int first_class, int? ignore_index"
+_SUMS = "(Tensor sums, Tensor counts, Tensor perfect"
+
+SCHEMAS = {
+    "edt_out": f"(Tensor mask, {_TRANSFORM}, Tensor(a!) distances) -> ()",
+    "edt_indices_out": (
+        f"(Tensor mask, {_TRANSFORM}, Tensor(a!) distances, Tensor(b!) indices) -> ()"
+    ),
+    "edt_labels_out": f"(Tensor labels, {_TRANSFORM}, Tensor(a!) distances) -> ()",
+    "signed_maps_out": (
+        f"({_TARGET}, int ndim, {_GEOMETRY}, {_CONVENTION}, Tensor(a!) maps) -> ()"
+    ),
+    "weighted_sums": (
+        "(Tensor input, Tensor maps, Tensor target, Tensor? valid, str layout, int first_class,"
+        f" int? ignore_index, str activation) -> {_SUMS})"
+    ),
+    "weighted_sums_backward": (
+        "(Tensor grad_sums, Tensor input, Tensor maps, Tensor target, Tensor? valid, str layout,"
+        " int first_class, int? ignore_index, str activation) -> Tensor"
+    ),
+    "boundary_loss": (
+        f"(Tensor input, {_TARGET}, str activation, {_GEOMETRY}, {_CONVENTION})"
+        f" -> {_SUMS}, Tensor maps)"
+    ),
+    "edt": f"(Tensor mask, {_TRANSFORM}, ScalarType dtype) -> Tensor",
+    "edt_indices": (
+        f"(Tensor mask, {_TRANSFORM}, ScalarType dtype) -> (Tensor distances, Tensor indices)"
+    ),
+    "edt_labels": f"(Tensor labels, {_TRANSFORM}, ScalarType dtype) -> Tensor",
+    "signed_maps": (
+        f"({_TARGET}, int ndim, {_GEOMETRY}, {_CONVENTION}, SymInt num_maps, ScalarType dtype)"
+        " -> Tensor"
+    ),
+    "build_info": "() -> str",
+}
+#: What a provider has to implement.
+PROVIDED = (
+    "edt_out",
+    "edt_indices_out",
+    "edt_labels_out",
+    "signed_maps_out",
+    "weighted_sums",
+    "weighted_sums_backward",
+    "boundary_loss",
+)
+
+_library = torch.library.Library("fastdist", "DEF")
+for _name, _schema in SCHEMAS.items():
+    _library.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))
+
+_fastdist = torch.ops.fastdist
+edt_out = _fastdist.edt_out.default
+edt_indices_out = _fastdist.edt_indices_out.default
+edt_labels_out = _fastdist.edt_labels_out.default
+signed_maps_out = _fastdist.signed_maps_out.default
+weighted_sums = _fastdist.weighted_sums.default
+weighted_sums_backward = _fastdist.weighted_sums_backward.default
+boundary_loss = _fastdist.boundary_loss.default
+edt = _fastdist.edt.default
+edt_indices = _fastdist.edt_indices.default
+edt_labels = _fastdist.edt_labels.default
+signed_maps = _fastdist.signed_maps.default
+build_info = _fastdist.build_info.default
+
+
+def index_dtype(shape: tuple[int, ...]) -> torch.dtype:
+    """The dtype of indices into a space of this shape: int32, or int64 where an axis needs it."""
+    return torch.int64 if any(size > 2**31 for size in shape) else torch.int32
+
+
+def accumulation_dtype(input: Tensor) -> torch.dtype:
+    """The dtype of sums and maps for logits of this dtype."""
+    return torch.float64 if input.dtype == torch.float64 else torch.float32
+
+
+# --- Functional forms: allocate, then call the provider's op. -----------------------------------
+
+
+def _allocate_edt(mask, ndim, sampling, item_sampling, squared, border, dtype):
+    return torch.empty(mask.shape, dtype=dtype, device=mask.device)
+
+
+def _allocate_edt_indices(mask, ndim, sampling, item_sampling, squared, border, dtype):
+    shape = mask.shape
+    indices = index_dtype(shape[len(shape) - ndim :])
+    return (
+        torch.empty(shape, dtype=dtype, device=mask.device),
+        torch.empty((ndim, *shape), dtype=indices, device=mask.device),
+    )
+
+
+def _allocate_signed_maps(target, valid, layout, *rest):
+    num_maps, dtype = rest[-2:]
+    space = target.shape[1:] if layout == "labels" else target.shape[2:]
+    return torch.empty((target.shape[0], num_maps, *space), dtype=dtype, device=target.device)
+
+
+def _edt(*arguments):
+    distances = _allocate_edt(*arguments)
+    edt_out(*arguments[:-1], distances)
+    return distances
+
+
+def _edt_indices(*arguments):
+    distances, indices = _allocate_edt_indices(*arguments)
+    edt_indices_out(*arguments[:-1], distances, indices)
+    return distances, indices
+
+
+def _edt_labels(*arguments):
+    distances = _allocate_edt(*arguments)
+    edt_labels_out(*arguments[:-1], distances)
+    return distances
+
+
+def _signed_maps(*arguments):
+    maps = _allocate_signed_maps(*arguments)
+    signed_maps_out(*arguments[:-2], maps)
+    return maps
+
+
+for _name, _function, _fake in (
+    ("edt", _edt, _allocate_edt),
+    ("edt_indices", _edt_indices, _allocate_edt_indices),
+    ("edt_labels", _edt_labels, _allocate_edt),
+    ("signed_maps", _signed_maps, _allocate_signed_maps),
+):
+    _library.impl(_name, _function, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"fastdist::{_name}", _fake, lib=_library)
+
+# --- Fake kernels of what the providers implement. -----------------------------------------------
+
+
+def _fake_nothing(*arguments):
+    return None
+
+
+def _fake_sums(input, first_class):
+    images, maps = input.shape[0], input.shape[1] - first_class
+    accumulation = accumulation_dtype(input)
+    return (
+        input.new_empty((images, maps), dtype=accumulation),
+        input.new_empty((images,), dtype=torch.int64),
+        input.new_empty((images, maps), dtype=accumulation),
+    )
+
+
+def _fake_weighted_sums(input, maps, target, valid, layout, first_class, *rest):
+    return _fake_sums(input, first_class)
+
+
+def _fake_weighted_sums_backward(grad_sums, input, *rest):
+    return torch.empty_like(input)
+
+
+def _fake_boundary_loss(input, target, valid, layout, first_class, *rest):
+    shape = (input.shape[0], input.shape[1] - first_class, *input.shape[2:])
+    maps = input.new_empty(shape, dtype=accumulation_dtype(input))
+    return *_fake_sums(input, first_class), maps
+
+
+for _name in ("edt_out", "edt_indices_out", "edt_labels_out", "signed_maps_out"):
+    torch.library.register_fake(f"fastdist::{_name}", _fake_nothing, lib=_library)
+for _name, _fake in (
+    ("weighted_sums", _fake_weighted_sums),
+    ("weighted_sums_backward", _fake_weighted_sums_backward),
+    ("boundary_loss", _fake_boundary_loss),
+):
+    torch.library.register_fake(f"fastdist::{_name}", _fake, lib=_library)
+
+# --- Autograd: distances of labels have no gradient; the sums have one, in the input only. --------
+
+for _name in (
+    *("edt", "edt_indices", "edt_labels", "signed_maps"),
+    *("edt_out", "edt_indices_out", "edt_labels_out", "signed_maps_out"),
+):
+    _library.impl(_name, torch.library.fallthrough_kernel, "Autograd")
+
+
+def _save_weighted_sums(ctx, inputs, output):
+    input, maps, target, valid, *ctx.convention = inputs
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(input, maps, target, valid)
+
+
+def _save_boundary_loss(ctx, inputs, output):
+    input, target, valid = inputs[:3]
+    ctx.convention = inputs[3:7]  # layout, first_class, ignore_index, activation
+    ctx.mark_non_differentiable(*output[1:])
+    # Undefined gradients stay undefined: zeros for the maps would be as large as the maps.
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(input, output[3], target, valid)
+
+
+def _input_gradient(ctx, grad_sums):
+    if grad_sums is None or not ctx.needs_input_grad[0]:
+        return None
+    input, maps, target, valid = ctx.saved_tensors
+    return weighted_sums_backward(grad_sums, input, maps, target, valid, *ctx.convention)
+
+
+def _weighted_sums_gradients(ctx, grad_sums, *others):
+    return (_input_gradient(ctx, grad_sums), *[None] * 7)
+
+
+def _boundary_loss_gradients(ctx, grad_sums, *others):
+    return (_input_gradient(ctx, grad_sums), *[None] * 14)
+
+
+def _refuse_double_backward(ctx, grad):
+    raise RuntimeError(
+        "fastdist: the boundary loss has no second derivative here; "
+        "call backward() or torch.autograd.grad() with create_graph=False"
+    )
+
+
+torch.library.register_autograd(
+    "fastdist::weighted_sums",
+    _weighted_sums_gradients,
+    setup_context=_save_weighted_sums,
+    lib=_library,
+)
+torch.library.register_autograd(
+    "fastdist::boundary_loss",
+    _boundary_loss_gradients,
+    setup_context=_save_boundary_loss,
+    lib=_library,
+)
+torch.library.register_autograd(
+    "fastdist::weighted_sums_backward", _refuse_double_backward, lib=_library
+)
+
+# --- vmap: the mapped axis becomes one more batch axis, or part of N. ----------------------------
+
+
+def _leading(tensor, dim, size):
+    """The tensor with the mapped axis first; repeated along it where it is not mapped."""
+    if tensor is None:
+        return None
+    return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+
+
+def _folded(tensor, dim, size):
+    """The tensor with the mapped axis folded into its first axis."""
+    return None if tensor is None else _leading(tensor, dim, size).flatten(0, 1)
+
+
+def _unfolded(tensor, size):
+    return tensor.unflatten(0, (size, tensor.shape[0] // size if size else 0))
+
+
+def _vmap_edt(op, out_dims):
+    def rule(info, in_dims, mask, ndim, sampling, item_sampling, *rest):
+        size = info.batch_size
+        mask = _leading(mask, in_dims[0], size)
+        item_sampling = _folded(item_sampling, in_dims[3], size)
+        return op(mask, ndim, sampling, item_sampling, *rest), out_dims
+
+    return rule
+
+
+def _vmap_images(op, tensors, single):
+    """The rule of an op whose tensors, at these positions, all have the images as first axis."""
+
+    def rule(info, in_dims, *arguments):
+        size = info.batch_size
+        folded = list(arguments)
+        for position in tensors:
+            folded[position] = _folded(arguments[position], in_dims[position], size)
+        result = op(*folded)
+        if single:
+            return _unfolded(result, size), 0
+        return tuple(_unfolded(part, size) for part in result), (0,) * len(result)
+
+    return rule
+
+
+for _name, _rule in (
+    ("edt", _vmap_edt(edt, 0)),
+    ("edt_indices", _vmap_edt(edt_indices, (0, 1))),
+    ("edt_labels", _vmap_edt(edt_labels, 0)),
+    ("signed_maps", _vmap_images(signed_maps, (0, 1, 7), single=True)),
+    ("weighted_sums", _vmap_images(weighted_sums, (0, 1, 2, 3), single=False)),
+    ("weighted_sums_backward", _vmap_images(weighted_sums_backward, (0, 1, 2, 3, 4), single=True)),
+    ("boundary_loss", _vmap_images(boundary_loss, (0, 1, 2, 8), single=False)),
+):
+    torch.library.register_vmap(f"fastdist::{_name}", _rule, lib=_library)
