@@ -7,6 +7,7 @@ ABI, so the headers of any torch from 2.10 on serve: those of the environment th
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def _torch_requirement() -> list[str]:
     try:
         find_torch()
     except TorchNotFoundError as error:
+        if os.environ.get("FASTDIST_TORCH_DIR"):
+            raise  # named by hand: another one would be a surprise
         print(f"fastdist: {error}\nfastdist: asking for torch in the build environment")
         return ["torch>=2.10"]
     return []

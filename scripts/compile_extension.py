@@ -198,7 +198,9 @@ def _link_flags(
     steps: list[Step], torch: Torch, toolkit: cuda_toolkit.CudaToolkit | None, sanitize: bool
 ) -> list[str]:
     flags = ["-shared", "-pthread", *(str(step.target) for step in steps)]
-    flags += [f"-L{torch.library_dir}", "-Wl,--as-needed", "-lc10", "-ltorch_cpu"]
+    # libstdc++ first: torch's libraries export parts of a newer one, unversioned, and a library
+    # that took those would not load under a torch without them.
+    flags += ["-Wl,--as-needed", "-lstdc++", f"-L{torch.library_dir}", "-ltorch_cpu"]
     if toolkit is not None:
         flags += [f"-L{toolkit.library_dir}", "-lcudart_static", "-ldl", "-lrt"]
         # Nothing in libtorch.so itself is used, but behind it the loader finds libtorch_cuda.so
@@ -219,15 +221,13 @@ def _toolkit() -> cuda_toolkit.CudaToolkit | None:
         if wanted == "1":
             raise RuntimeError(f"FASTDIST_CUDA=1, but {SOURCES / 'cuda'} holds no .cu files")
         return None
-    toolkit = cuda_toolkit.find_toolkit()
-    if toolkit is None:
+    try:
+        return cuda_toolkit.find_toolkit()
+    except cuda_toolkit.ToolkitNotFoundError as error:
         if wanted == "1":
-            raise RuntimeError(
-                "FASTDIST_CUDA=1, but no nvcc was found: put it on PATH, or set CUDA_HOME to the "
-                "CUDA toolkit; FASTDIST_CUDA=0 builds for the CPU alone"
-            )
-        _say("no nvcc: building for the CPU alone")
-    return toolkit
+            raise RuntimeError(f"FASTDIST_CUDA=1, but {error}") from error
+        _say(f"for the CPU alone: {error}")
+        return None
 
 
 def _is_due(step: Step) -> bool:
@@ -259,7 +259,9 @@ def _run(command: list[str]) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if answer.returncode:
-        raise RuntimeError(f"failed: {shlex.join(command)}\n{answer.stdout}")
+        is_cuda = command[-1].endswith(".cu.o")
+        hint = "\n(FASTDIST_CUDA=0 builds for the CPU alone)" if is_cuda else ""
+        raise RuntimeError(f"failed: {shlex.join(command)}\n{answer.stdout}{hint}")
     if answer.stdout.strip():
         print(answer.stdout.rstrip(), flush=True)
 

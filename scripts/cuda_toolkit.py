@@ -16,6 +16,10 @@ from pathlib import Path
 DEFAULT_ARCHITECTURES = "7.5 8.0 8.6 8.9 9.0 10.0 12.0+PTX"
 
 
+class ToolkitNotFoundError(RuntimeError):
+    """No nvcc, or one without the runtime that is linked into the library."""
+
+
 @dataclass(frozen=True)
 class CudaToolkit:
     """An nvcc and the folder of its static runtime."""
@@ -33,18 +37,20 @@ def wanted() -> str:
     return value
 
 
-def find_toolkit() -> CudaToolkit | None:
+def find_toolkit() -> CudaToolkit:
     """The toolkit of ``CUDA_HOME`` or ``CUDA_PATH``, of the ``nvcc`` on PATH, or of
-    ``/usr/local/cuda``; None where no nvcc is found.
+    ``/usr/local/cuda``.
 
     Raises
     ------
-    RuntimeError
-        Where an nvcc is found that comes without ``libcudart_static.a``.
+    ToolkitNotFoundError
+        Where none of them is there, or it comes without ``libcudart_static.a``.
     """
     nvcc = _find_nvcc()
     if nvcc is None:
-        return None
+        raise ToolkitNotFoundError(
+            "no nvcc was found: put it on PATH, or set CUDA_HOME to the CUDA toolkit"
+        )
     # nvcc may be a link or a wrapper on PATH: it knows best where it really lies.
     plan = _run(nvcc, "-dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull)
     top = re.search(r"^#\$ (?:_HERE_|TOP)=(.*)$", plan, flags=re.MULTILINE)
@@ -56,7 +62,7 @@ def find_toolkit() -> CudaToolkit | None:
             if (folder / "libcudart_static.a").is_file():
                 version = release.group(1) if release else "unknown"
                 return CudaToolkit(nvcc, version, folder.resolve())
-    raise RuntimeError(f"{nvcc} is there, but no libcudart_static.a under {root}")
+    raise ToolkitNotFoundError(f"{nvcc} is there, but no libcudart_static.a under {root}")
 
 
 def architecture_flags(toolkit: CudaToolkit) -> tuple[list[str], str]:
