@@ -87,6 +87,8 @@ def edt(
     checks.space_rank("mask", mask, ndim)
     geometry = checks.geometry(sampling, ndim, mask, mask.dim() - ndim)
     if not return_indices:
+        if isinstance(out, tuple | list):
+            raise TypeError("out: got a pair, expected one tensor without return_indices=True")
         return _transform(ops.edt, ops.edt_out, mask, ndim, geometry, squared, border, dtype, out)
     if border:
         raise ValueError("border: got True with return_indices=True, expected only one of the two")

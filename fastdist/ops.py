@@ -8,6 +8,9 @@ ops allocate their outputs here and call the provider through them. Names of sha
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -79,7 +82,7 @@ signed_maps = _fastdist.signed_maps.default
 build_info = _fastdist.build_info.default
 
 
-def index_dtype(shape: tuple[int, ...]) -> torch.dtype:
+def index_dtype(shape: Sequence[int]) -> torch.dtype:
     """The dtype of indices into a space of this shape: int32, or int64 where an axis needs it."""
     return torch.int64 if any(size > 2**31 for size in shape) else torch.int32
 
@@ -92,12 +95,12 @@ def accumulation_dtype(input: Tensor) -> torch.dtype:
 # --- Functional forms: allocate, then call the provider's op. -----------------------------------
 
 
-def _allocate_edt(mask, ndim, sampling, item_sampling, squared, border, dtype):
-    return torch.empty(mask.shape, dtype=dtype, device=mask.device)
+def _allocate_edt(mask: Tensor, *rest: Any) -> Tensor:
+    return torch.empty(mask.shape, dtype=rest[-1], device=mask.device)
 
 
-def _allocate_edt_indices(mask, ndim, sampling, item_sampling, squared, border, dtype):
-    shape = mask.shape
+def _allocate_edt_indices(mask: Tensor, ndim: int, *rest: Any) -> tuple[Tensor, Tensor]:
+    shape, dtype = mask.shape, rest[-1]
     indices = index_dtype(shape[len(shape) - ndim :])
     return (
         torch.empty(shape, dtype=dtype, device=mask.device),
@@ -105,31 +108,31 @@ def _allocate_edt_indices(mask, ndim, sampling, item_sampling, squared, border, 
     )
 
 
-def _allocate_signed_maps(target, valid, layout, *rest):
+def _allocate_signed_maps(target: Tensor, valid: Tensor | None, layout: str, *rest: Any) -> Tensor:
     num_maps, dtype = rest[-2:]
     space = target.shape[1:] if layout == "labels" else target.shape[2:]
     return torch.empty((target.shape[0], num_maps, *space), dtype=dtype, device=target.device)
 
 
-def _edt(*arguments):
+def _edt(*arguments: Any) -> Tensor:
     distances = _allocate_edt(*arguments)
     edt_out(*arguments[:-1], distances)
     return distances
 
 
-def _edt_indices(*arguments):
+def _edt_indices(*arguments: Any) -> tuple[Tensor, Tensor]:
     distances, indices = _allocate_edt_indices(*arguments)
     edt_indices_out(*arguments[:-1], distances, indices)
     return distances, indices
 
 
-def _edt_labels(*arguments):
+def _edt_labels(*arguments: Any) -> Tensor:
     distances = _allocate_edt(*arguments)
     edt_labels_out(*arguments[:-1], distances)
     return distances
 
 
-def _signed_maps(*arguments):
+def _signed_maps(*arguments: Any) -> Tensor:
     maps = _allocate_signed_maps(*arguments)
     signed_maps_out(*arguments[:-2], maps)
     return maps
@@ -147,11 +150,11 @@ for _name, _function, _fake in (
 # --- Fake kernels of what the providers implement. -----------------------------------------------
 
 
-def _fake_nothing(*arguments):
+def _fake_nothing(*arguments: Any) -> None:
     return None
 
 
-def _fake_sums(input, first_class):
+def _fake_sums(input: Tensor, first_class: int) -> tuple[Tensor, Tensor, Tensor]:
     images, maps = input.shape[0], input.shape[1] - first_class
     accumulation = accumulation_dtype(input)
     return (
@@ -161,15 +164,25 @@ def _fake_sums(input, first_class):
     )
 
 
-def _fake_weighted_sums(input, maps, target, valid, layout, first_class, *rest):
+def _fake_weighted_sums(
+    input: Tensor,
+    maps: Tensor,
+    target: Tensor,
+    valid: Any,
+    layout: str,
+    first_class: int,
+    *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
     return _fake_sums(input, first_class)
 
 
-def _fake_weighted_sums_backward(grad_sums, input, *rest):
+def _fake_weighted_sums_backward(grad_sums: Tensor, input: Tensor, *rest: Any) -> Tensor:
     return torch.empty_like(input)
 
 
-def _fake_boundary_loss(input, target, valid, layout, first_class, *rest):
+def _fake_boundary_loss(
+    input: Tensor, target: Tensor, valid: Any, layout: str, first_class: int, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     shape = (input.shape[0], input.shape[1] - first_class, *input.shape[2:])
     maps = input.new_empty(shape, dtype=accumulation_dtype(input))
     return *_fake_sums(input, first_class), maps
@@ -177,14 +190,13 @@ def _fake_boundary_loss(input, target, valid, layout, first_class, *rest):
 
 for _name in ("edt_out", "edt_indices_out", "edt_labels_out", "signed_maps_out"):
     torch.library.register_fake(f"fastdist::{_name}", _fake_nothing, lib=_library)
-for _name, _fake in (
-    ("weighted_sums", _fake_weighted_sums),
-    ("weighted_sums_backward", _fake_weighted_sums_backward),
-    ("boundary_loss", _fake_boundary_loss),
-):
-    torch.library.register_fake(f"fastdist::{_name}", _fake, lib=_library)
+torch.library.register_fake("fastdist::weighted_sums", _fake_weighted_sums, lib=_library)
+torch.library.register_fake(
+    "fastdist::weighted_sums_backward", _fake_weighted_sums_backward, lib=_library
+)
+torch.library.register_fake("fastdist::boundary_loss", _fake_boundary_loss, lib=_library)
 
-# --- Autograd: distances of labels have no gradient; the sums have one, in the input only. --------
+# --- Autograd: distances of labels have no gradient; the sums have one, in the input only. -------
 
 for _name in (
     *("edt", "edt_indices", "edt_labels", "signed_maps"),
@@ -193,14 +205,14 @@ for _name in (
     _library.impl(_name, torch.library.fallthrough_kernel, "Autograd")
 
 
-def _save_weighted_sums(ctx, inputs, output):
+def _save_weighted_sums(ctx: Any, inputs: tuple, output: tuple) -> None:
     input, maps, target, valid, *ctx.convention = inputs
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(input, maps, target, valid)
 
 
-def _save_boundary_loss(ctx, inputs, output):
+def _save_boundary_loss(ctx: Any, inputs: tuple, output: tuple) -> None:
     input, target, valid = inputs[:3]
     ctx.convention = inputs[3:7]  # layout, first_class, ignore_index, activation
     ctx.mark_non_differentiable(*output[1:])
@@ -209,22 +221,22 @@ def _save_boundary_loss(ctx, inputs, output):
     ctx.save_for_backward(input, output[3], target, valid)
 
 
-def _input_gradient(ctx, grad_sums):
+def _input_gradient(ctx: Any, grad_sums: Tensor | None) -> Tensor | None:
     if grad_sums is None or not ctx.needs_input_grad[0]:
         return None
     input, maps, target, valid = ctx.saved_tensors
     return weighted_sums_backward(grad_sums, input, maps, target, valid, *ctx.convention)
 
 
-def _weighted_sums_gradients(ctx, grad_sums, *others):
+def _weighted_sums_gradients(ctx: Any, grad_sums: Tensor | None, *others: Any) -> tuple:
     return (_input_gradient(ctx, grad_sums), *[None] * 7)
 
 
-def _boundary_loss_gradients(ctx, grad_sums, *others):
+def _boundary_loss_gradients(ctx: Any, grad_sums: Tensor | None, *others: Any) -> tuple:
     return (_input_gradient(ctx, grad_sums), *[None] * 14)
 
 
-def _refuse_double_backward(ctx, grad):
+def _refuse_double_backward(ctx: Any, grad: Tensor) -> None:
     raise RuntimeError(
         "fastdist: the boundary loss has no second derivative here; "
         "call backward() or torch.autograd.grad() with create_graph=False"
@@ -250,24 +262,30 @@ torch.library.register_autograd(
 # --- vmap: the mapped axis becomes one more batch axis, or part of N. ----------------------------
 
 
-def _leading(tensor, dim, size):
+def _leading(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     """The tensor with the mapped axis first; repeated along it where it is not mapped."""
-    if tensor is None:
-        return None
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
-def _folded(tensor, dim, size):
+def _folded(tensor: Tensor | None, dim: int | None, size: int) -> Tensor | None:
     """The tensor with the mapped axis folded into its first axis."""
     return None if tensor is None else _leading(tensor, dim, size).flatten(0, 1)
 
 
-def _unfolded(tensor, size):
+def _unfolded(tensor: Tensor, size: int) -> Tensor:
     return tensor.unflatten(0, (size, tensor.shape[0] // size if size else 0))
 
 
-def _vmap_edt(op, out_dims):
-    def rule(info, in_dims, mask, ndim, sampling, item_sampling, *rest):
+def _vmap_edt(op: Callable, out_dims: int | tuple[int, int]) -> Callable:
+    def rule(
+        info: Any,
+        in_dims: tuple,
+        mask: Tensor,
+        ndim: int,
+        sampling: Any,
+        item_sampling: Tensor | None,
+        *rest: Any,
+    ) -> tuple:
         size = info.batch_size
         mask = _leading(mask, in_dims[0], size)
         item_sampling = _folded(item_sampling, in_dims[3], size)
@@ -276,10 +294,10 @@ def _vmap_edt(op, out_dims):
     return rule
 
 
-def _vmap_images(op, tensors, single):
+def _vmap_images(op: Callable, tensors: tuple[int, ...], single: bool) -> Callable:
     """The rule of an op whose tensors, at these positions, all have the images as first axis."""
 
-    def rule(info, in_dims, *arguments):
+    def rule(info: Any, in_dims: tuple, *arguments: Any) -> tuple:
         size = info.batch_size
         folded = list(arguments)
         for position in tensors:

@@ -7,8 +7,9 @@ subtracting the spacing costs no accuracy, and rounded once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ Transform = Callable[..., None]
 def implementations(edt_out: Transform, edt_labels_out: Transform) -> dict[str, Callable]:
     """The ops that follow from the two transforms of a provider: the signed maps and the losses."""
 
-    def signed_maps_out(*arguments) -> None:
+    def signed_maps_out(*arguments: Any) -> None:
         compose_signed_maps(edt_out, edt_labels_out, *arguments)
 
     return {
@@ -32,7 +33,7 @@ def implementations(edt_out: Transform, edt_labels_out: Transform) -> dict[str, 
     }
 
 
-def _checked_steps(space, sampling, item_sampling: Tensor | None) -> Tensor:
+def _checked_steps(sampling: Sequence[float], item_sampling: Tensor | None) -> Tensor:
     """The spacing of each image, float64 [N or 1, ndim]."""
     if item_sampling is None:
         return torch.tensor([list(sampling)], dtype=torch.float64)
@@ -68,7 +69,7 @@ def compose_signed_maps(
     first_class: int,
     ignore_index: int | None,
     ndim: int,
-    sampling,
+    sampling: Sequence[float],
     item_sampling: Tensor | None,
     zero: str,
     normalize: str,
@@ -79,8 +80,7 @@ def compose_signed_maps(
     maps: Tensor,
 ) -> None:
     """The op `signed_maps_out` by a provider's `edt_out` and `edt_labels_out`."""
-    space = maps.shape[2:]
-    steps = _checked_steps(space, sampling, item_sampling)
+    steps = _checked_steps(sampling, item_sampling)
     if layout == "labels":
         composed_loss.check_classes(target, valid, first_class + maps.shape[1], ignore_index)
         target = target.to(torch.int64)
@@ -91,13 +91,17 @@ def compose_signed_maps(
         return
     unit = item_sampling is None and bool((steps == 1).all())
     dtype = maps.dtype if unit else torch.float64
-    one_map = _OneMap(
-        edt_out, edt_labels_out, ndim, sampling, item_sampling, steps, zero, border, dtype
-    )
-    sizes = torch.tensor(space, dtype=torch.float64)
-    diagonal = (sizes * steps).square().sum(1).sqrt()  # [N or 1]
     per_image = (-1, *[1] * ndim)
-    diagonal = diagonal.view(per_image)
+    one_map = _OneMap(
+        (edt_out, edt_labels_out),
+        (ndim, sampling, item_sampling),
+        steps.amin(1).view(per_image),
+        zero,
+        border,
+        dtype,
+    )
+    sizes = torch.tensor(maps.shape[2:], dtype=torch.float64)
+    diagonal = (sizes * steps).square().sum(1).sqrt().view(per_image)
     for channel in range(maps.shape[1]):
         if layout == "labels":
             foreground = target == first_class + channel
@@ -144,17 +148,21 @@ class _OneMap:
     """Signed distances of one class of every image, neither clipped nor normalised."""
 
     def __init__(
-        self, edt_out, edt_labels_out, ndim, sampling, item_sampling, steps, zero, border, dtype
+        self,
+        transforms: tuple[Transform, Transform],
+        geometry: tuple[int, Sequence[float], Tensor | None],
+        smallest_step: Tensor,  # [N or 1, 1, ...]
+        zero: str,
+        border: bool,
+        dtype: torch.dtype,
     ) -> None:
-        self.edt_out, self.edt_labels_out = edt_out, edt_labels_out
-        self.geometry = (ndim, sampling, item_sampling, False)
+        self.edt_out, self.edt_labels_out = transforms
+        self.geometry, self.spacing = geometry, smallest_step.to(dtype)
         self.zero, self.border, self.dtype = zero, border, dtype
-        self.ndim = ndim
-        self.spacing = steps.amin(1).to(dtype).view(-1, *[1] * ndim)
 
     def _distance(self, transform: Transform, image: Tensor, border: bool = False) -> Tensor:
         distances = torch.empty(image.shape, dtype=self.dtype)
-        transform(image, *self.geometry, border, distances)
+        transform(image, *self.geometry, False, border, distances)
         return distances
 
     def __call__(
@@ -164,7 +172,7 @@ class _OneMap:
         constant = None
         if self.zero == "inner":
             outside = self._distance(self.edt_out, ~foreground)
-            inner = _has_inner_face(foreground, background, self.ndim, self.border)
+            inner = _has_inner_face(foreground, background, self.geometry[0], self.border)
             inside = self._distance(self.edt_out, ~inner)
             constant = foreground & inside.isinf()
         elif ignores or self.border:

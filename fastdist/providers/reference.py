@@ -6,6 +6,8 @@ int64 and exact; at any other they are float64. Cost: the square of the number o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -69,7 +71,9 @@ def _border(best: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return best
 
 
-def _steps(space, sampling, item_sampling: Tensor | None, item: int) -> np.ndarray:
+def _steps(
+    space: Sequence[int], sampling: Sequence[float], item_sampling: Tensor | None, item: int
+) -> np.ndarray:
     """The image's distances between neighbours: int64 where they are whole, else float64."""
     row = np.array(sampling if item_sampling is None else item_sampling[item].tolist(), np.float64)
     if item_sampling is not None and not (np.isfinite(row) & (row > 0)).all():
@@ -102,12 +106,22 @@ def _result(best: np.ndarray, squared: bool, dtype: np.dtype) -> np.ndarray:
     return (best if squared else np.sqrt(best)).astype(dtype)
 
 
-def _all_steps(images: np.ndarray, sampling, item_sampling) -> list[np.ndarray]:
+def _all_steps(
+    images: np.ndarray, sampling: Sequence[float], item_sampling: Tensor | None
+) -> list[np.ndarray]:
     """Each image's steps, checked before anything is written."""
     return [_steps(images.shape[1:], sampling, item_sampling, n) for n in range(len(images))]
 
 
-def edt_out(mask, ndim, sampling, item_sampling, squared, border, distances) -> None:
+def edt_out(
+    mask: Tensor,
+    ndim: int,
+    sampling: Sequence[float],
+    item_sampling: Tensor | None,
+    squared: bool,
+    border: bool,
+    distances: Tensor,
+) -> None:
     if distances.numel() == 0:
         return
     images, out = _images(mask, ndim), _images(distances, ndim, writable=True)
@@ -119,7 +133,14 @@ def edt_out(mask, ndim, sampling, item_sampling, squared, border, distances) -> 
 
 
 def edt_indices_out(
-    mask, ndim, sampling, item_sampling, squared, border, distances, indices
+    mask: Tensor,
+    ndim: int,
+    sampling: Sequence[float],
+    item_sampling: Tensor | None,
+    squared: bool,
+    border: bool,
+    distances: Tensor,
+    indices: Tensor,
 ) -> None:
     if distances.numel() == 0:
         return
@@ -133,7 +154,15 @@ def edt_indices_out(
         coordinates[:, item] = np.where(nearest < 0, -1, np.stack(unravelled))
 
 
-def edt_labels_out(labels, ndim, sampling, item_sampling, squared, border, distances) -> None:
+def edt_labels_out(
+    labels: Tensor,
+    ndim: int,
+    sampling: Sequence[float],
+    item_sampling: Tensor | None,
+    squared: bool,
+    border: bool,
+    distances: Tensor,
+) -> None:
     if distances.numel() == 0:
         return
     images, out = _images(labels, ndim), _images(distances, ndim, writable=True)
