@@ -1,0 +1,128 @@
+"""Scratch beyond the output, and threads beyond torch's, each measured in its own process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Peak resident memory of `call` beyond what stood before it, in bytes.
+MEASURE = """
+import gc, json, os, sys, threading, time
+import torch
+torch.set_num_threads(THREADS)
+import fastdist
+
+def status(key):
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(key):
+                return int(line.split()[1]) * 1024
+
+def peak_beyond(call):
+    gc.collect()
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # forget the peak so far
+    except OSError:
+        pass
+    before = status("VmRSS")
+    result = call()
+    return max(0, status("VmHWM") - before), result
+
+def blobs(*shape):
+    g = [torch.arange(n).view([-1 if a == i else 1 for a in range(len(shape))])
+         for i, n in enumerate(shape)]
+    return (sum((x // 5) ** 2 for x in g) % 11 > 6).to(torch.uint8)
+"""
+
+SIGNED = """
+labels = blobs(SHAPE)
+out = torch.zeros(labels.shape)
+warm = blobs(*[8] * labels.dim())
+fastdist.signed_distance(warm, SPACING, ndim=labels.dim(), out=torch.zeros(warm.shape), **OPTIONS)
+beyond, _ = peak_beyond(
+    lambda: fastdist.signed_distance(labels, SPACING, ndim=labels.dim(), out=out, **OPTIONS)
+)
+print(json.dumps({"beyond": beyond, "voxels": labels.numel()}))
+"""
+
+LOSS = """
+labels = blobs(2, 96, 96, 96)[:, None].long()
+logits = torch.randn(2, 5, 96, 96, 96).requires_grad_()
+loss = fastdist.losses.BoundaryLoss(softmax=True)
+def step(x, y):
+    loss(x, y).backward()
+step(torch.randn(2, 5, 8, 8, 8).requires_grad_(), labels[..., :8, :8, :8])
+beyond, _ = peak_beyond(lambda: step(logits, labels))
+print(json.dumps({"beyond": beyond - logits.numel() * 4, "voxels": logits.numel()}))
+"""
+
+TASKS = """
+labels = blobs(96, 96, 96)
+before = len(os.listdir("/proc/self/task"))
+fastdist.signed_distance(labels, ndim=3)
+fastdist.edt(labels, (2.0, 1.0, 0.5), ndim=3)
+print(json.dumps({"more": len(os.listdir("/proc/self/task")) - before}))
+"""
+
+
+def measure(provider: str, script: str, threads: int = 1, **values) -> dict:
+    text = MEASURE.replace("THREADS", str(threads)) + script
+    for name, value in values.items():
+        text = text.replace(name, value)
+    environment = {
+        **os.environ,
+        "FASTDIST_PROVIDER": provider,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def extension(provider):
+    if provider != "extension":
+        pytest.skip("the promise is the compiled extension's")
+    return provider
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("spacing", ["None", "(1.0, 1.0, 3.0)"])
+@pytest.mark.parametrize("options", ["{}", "{'border': True}", "{'normalize': 'max', 'clip': 9.0}"])
+def test_a_signed_map_needs_four_bytes_a_voxel(options, spacing, threads, extension):
+    found = measure(
+        extension, SIGNED, threads, SHAPE="240, 256, 256", SPACING=spacing, OPTIONS=f"({options})"
+    )
+    # A few pages of stacks and of the allocator do not grow with the volume.
+    assert found["beyond"] <= 4 * found["voxels"] + 2**21, found["beyond"] / found["voxels"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_signed_map_in_two_dimensions_needs_four_bytes_a_voxel(extension):
+    found = measure(extension, SIGNED, SHAPE="4096, 4096", SPACING="None", OPTIONS="{}")
+    assert found["beyond"] <= 4 * found["voxels"] + 2**21, found["beyond"] / found["voxels"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_fused_loss_needs_five_bytes_a_class_and_voxel(threads, extension):
+    found = measure(extension, LOSS, threads)
+    assert found["beyond"] <= 5 * found["voxels"] + 2**25, found["beyond"] / found["voxels"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_one_thread_means_no_other_thread(quick):
+    assert measure(quick, TASKS)["more"] == 0
