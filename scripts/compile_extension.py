@@ -297,7 +297,8 @@ def _version() -> str:
 
 
 def _say(text: str) -> None:
-    print(f"fastdist: {text}", flush=True)
+    sys.stdout.write(f"fastdist: {text}\n")  # in one piece: several threads speak
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -307,7 +308,8 @@ def main() -> None:
     arguments = parser.parse_args()
     reason = reason_for_pure_python()
     if reason is not None:
-        sys.exit(f"fastdist: nothing to compile: {reason}")
+        _say(f"nothing is compiled: {reason}")
+        return
     build(arguments.output, sanitize=arguments.sanitize)
 
 
