@@ -105,8 +105,8 @@ def edt(
     integers = _INTEGERS if integer == torch.int32 else (torch.int64,)
     checks.output("out[1]", indices, (ndim, *shape), integers, (mask, geometry[1], distances))
     ops.edt_indices_out(mask, ndim, *geometry, squared, border, distances, indices)
-    _mark_written(distances)
-    _mark_written(indices)
+    ops.mark_written(distances)
+    ops.mark_written(indices)
     return distances, indices
 
 
@@ -334,7 +334,7 @@ def _transform(
         return functional(image, ndim, *geometry, squared, border, dtype)
     checks.output("out", out, image.shape, (dtype,), (image, geometry[1]))
     into(image, ndim, *geometry, squared, border, out)
-    _mark_written(out)
+    ops.mark_written(out)
     return out
 
 
@@ -362,7 +362,7 @@ def _signed_maps(
     checks.output("out", out, shape, _FLOATS, (target, geometry[1]))
     _same_dtype(dtype, out)
     ops.signed_maps_out(*arguments, out.view(target.shape[0], num_maps, *shape[-ndim:]))
-    _mark_written(out)
+    ops.mark_written(out)
     return out
 
 
@@ -411,9 +411,3 @@ def _distance_dtype(
 def _same_dtype(dtype: torch.dtype | None, out: Tensor) -> None:
     if dtype is not None and dtype != out.dtype:
         raise ValueError(f"dtype: got {dtype} with out of {out.dtype}, expected the same or None")
-
-
-def _mark_written(out: Tensor) -> None:
-    """Tell autograd that `out` was written, should it be saved for a backward pass."""
-    if not torch.compiler.is_compiling() and not out.is_inference():
-        torch.autograd.graph.increment_version(out)

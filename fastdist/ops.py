@@ -92,6 +92,12 @@ def accumulation_dtype(input: Tensor) -> torch.dtype:
     return torch.float64 if input.dtype == torch.float64 else torch.float32
 
 
+def mark_written(out: Tensor) -> None:
+    """Tell autograd that an `*_out` op wrote `out`, should it be saved for a backward pass."""
+    if not torch.compiler.is_compiling() and not out.is_inference():
+        torch.autograd.graph.increment_version(out)
+
+
 # --- Functional forms: allocate, then call the provider's op. -----------------------------------
 
 
