@@ -1,0 +1,120 @@
+// What the host code hands to the kernels: plain structs of pointers and numbers, and one table of functions per
+// instruction-set level. `dispatch.cpp` picks the table once.
+#pragma once
+
+#include <cstdint>
+
+namespace fastdist {
+
+// Bit planes. A row of W voxels takes W / 64 + 1 words, so that position W, the row's end, has a bit too.
+__attribute__((always_inline)) inline int64_t words_per_row(int64_t width) { return width / 64 + 1; }
+
+// For each word of a row the nearest set bit outside of it; positions beyond any row mean "none".
+constexpr int64_t kNoneBefore = -(int64_t(1) << 40);
+constexpr int64_t kNoneAfter = int64_t(1) << 40;
+struct Neighbours {
+  int64_t before;  // last set bit before the word
+  int64_t after;   // first set bit behind the word
+};
+
+// Element types of what users pass in.
+enum class Element { kBool, kU8, kI8, kI16, kI32, kI64, kU16, kU32, kU64, kF16, kBF16, kF32, kF64 };
+
+// How a distance in units of the metric becomes an output value; all lengths are physical.
+struct Epilogue {
+  double scale = 1;                     // physical length of one unit
+  double inside_shift = 0;              // inside:  inside_shift - distance
+  double outside_shift = 0;             // outside: distance - outside_shift
+  double clip = 0;                      // largest magnitude; infinity for none
+  bool below_2_24 = true;               // squared distances fit a float exactly; otherwise roots go through double
+  const uint64_t* inside = nullptr;     // bit plane of the voxels that are inside, or null
+  const uint64_t* keep = nullptr;       // bit plane of the voxels whose output stays as it is, or null
+};
+
+enum class Finish {
+  kStore,    // squared distances in the arithmetic's own type
+  kMapF32,   // values through the epilogue
+  kMapF64,
+  kNearest,  // keys unpacked into distance and coordinates
+};
+
+// Where a key (squared distance, then the coordinates of the source, last axis first) is unpacked to.
+struct NearestOutput {
+  int64_t ndim = 0;
+  int64_t image_voxels = 0;
+  int shift[64] = {};   // right shift of the coordinate on axis a
+  int bits[64] = {};
+  int squared_shift = 0;
+  double scale = 1;
+  bool squared = false;         // distances are wanted squared
+  Element distance_type = Element::kF64;
+  void* distances = nullptr;    // of this image, or null
+  void* indices = nullptr;      // axis 0's coordinates of this image
+  int64_t axis_stride = 0;      // elements from one axis' coordinates to the next axis'
+  bool wide = false;            // int64 indices instead of int32
+};
+
+// Rows and the first column axis of one plane, from bits to results.
+struct PlanePass {
+  int64_t width, height;
+  const uint64_t* edges_x;          // [height][words]: bit x set where voxels x - 1 and x differ
+  const Neighbours* neighbours;     // [height][words], of edges_x
+  const uint64_t* edges_y;          // [height + 1][words]: between rows y - 1 and y; null: one-sided
+  const uint64_t* foreground;       // [height][words]: voxels whose bit is clear are at distance 0; null: two-sided
+  double spacing_x, weight_x;
+  const void* cost;                 // of the column axis
+  bool one_row;                     // no column axis: results are the row distances
+  int64_t first_row;                // of this plane within the bit planes of the epilogue
+  int key_shift_x, key_shift_y;     // keys only: where the coordinates go; the squared distance starts at key_shift_d
+  int key_shift_d;
+};
+
+// A further axis. Tiles lie in the `rows` x `width` plane spanned by the axes behind it.
+struct AxisPass {
+  int64_t width, rows, length;      // length: voxels along the axis
+  int64_t words;
+  const uint64_t* edges;            // [length + 1][rows][words], or null: one-sided
+  const void* source;               // squared distances or keys, [length][rows][width]
+  const void* cost;
+  double weight;
+  int64_t first_row;                // of this block of planes within the bit planes of the epilogue
+  int key_shift;                    // keys only
+};
+
+// Where a pass leaves its results.
+struct Sink {
+  Finish finish;
+  void* out;                        // same element order as the image, from the pass's own first voxel
+  int64_t first_voxel;              // position of that voxel in the image (for kNearest)
+  const Epilogue* epilogue;
+  const NearestOutput* nearest;
+};
+
+enum class Predicate { kNonzero, kAboveHalf };
+
+constexpr uint16_t kIgnoredClass = 65535;
+constexpr int64_t kMostClasses = 65535;
+
+struct LabelRange {
+  Element type;
+  int64_t classes;      // labels must lie in [0, classes)
+  bool has_ignore;
+  int64_t ignore;
+};
+
+struct KernelTable {
+  const char* name;
+  // One row to bits; they return how many are set.
+  int64_t (*pack)(const void* source, Element type, Predicate predicate, int64_t count, uint64_t* bits);
+  int64_t (*pack_equal)(const uint16_t* classes, uint16_t wanted, int64_t count, uint64_t* bits);
+  int64_t (*pack_differ)(const void* left, const void* right, Element type, int64_t count, uint64_t* bits);
+  int64_t (*classify)(const void* labels, const LabelRange&, const uint8_t* valid, int64_t count, uint16_t* classes);
+  // Indexed by Arithmetic.
+  void (*plane[4])(const PlanePass&, const Sink&, int64_t first_tile, int64_t last_tile, void* workspace);
+  void (*axis[4])(const AxisPass&, const Sink&, int64_t first_tile, int64_t last_tile, void* workspace);
+};
+
+// The fastest level that this processor runs, or the one that FASTDIST_CPU_LEVEL names.
+const KernelTable& kernels();
+
+}  // namespace fastdist

@@ -1,0 +1,2 @@
+#define FASTDIST_LEVEL baseline
+#include "kernels/table.inl"

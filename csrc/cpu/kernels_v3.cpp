@@ -1,0 +1,2 @@
+#define FASTDIST_LEVEL v3
+#include "kernels/table.inl"

@@ -1,0 +1,2 @@
+#define FASTDIST_LEVEL v4
+#include "kernels/table.inl"

@@ -1,0 +1,70 @@
+// Parallel loops without a pool.
+//
+// Threads are started for one loop and joined at its end. That costs some 20 us a thread, nothing beside the milliseconds
+// of work it is used for, and leaves nothing behind that a fork could lose: a forked child (a DataLoader worker) that
+// waits for the parent's OpenMP pool waits for ever.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace fastdist {
+
+// How many threads a call may use, and what is left for nested loops.
+struct Threads {
+  int count = 1;
+  static constexpr int64_t kVoxelsPerThread = 100000;  // below this, starting a thread costs more than it saves
+
+  Threads for_voxels(int64_t voxels) const {
+    const int64_t worth = voxels / kVoxelsPerThread;
+    return {worth < 1 ? 1 : worth < count ? int(worth) : count};
+  }
+
+  // body(begin, end) over chunks of [0, items); `grain` items to a chunk, handed out as threads become free.
+  template <class Body>
+  void loop(int64_t items, int64_t grain, const Body& body) const {
+    const int64_t chunks = (items + grain - 1) / grain;
+    const int64_t used = chunks < count ? chunks : count;
+    if (used <= 1) {
+      if (items > 0) body(int64_t(0), items);
+      return;
+    }
+    std::atomic<int64_t> next{0};
+    std::exception_ptr failure;
+    std::mutex failure_mutex;
+    auto work = [&] {
+      try {
+        for (int64_t chunk; (chunk = next.fetch_add(1)) < chunks;) {
+          const int64_t begin = chunk * grain;
+          body(begin, begin + grain < items ? begin + grain : items);
+        }
+      } catch (...) {
+        std::lock_guard<std::mutex> lock(failure_mutex);
+        if (!failure) failure = std::current_exception();
+        next.store(chunks);
+      }
+    };
+    std::vector<std::thread> helpers;
+    helpers.reserve(size_t(used - 1));
+    try {
+      for (int64_t t = 1; t < used; ++t) helpers.emplace_back(work);
+    } catch (const std::system_error&) {
+      // No more threads to be had: those that started, and this one, do the work.
+    }
+    work();
+    for (auto& helper : helpers) helper.join();
+    if (failure) std::rethrow_exception(failure);
+  }
+
+  // A grain that gives each thread several chunks, so that an uneven image does not leave one waiting.
+  int64_t grain(int64_t items) const {
+    const int64_t chunks = int64_t(count) * 8;
+    return items <= chunks ? 1 : (items + chunks - 1) / chunks;
+  }
+};
+
+}  // namespace fastdist

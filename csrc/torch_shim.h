@@ -1,0 +1,89 @@
+// The few helpers between LibTorch's stable ABI and the plain structs of the kernels.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "cpu/signed_maps.h"
+
+namespace fastdist {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline Element element_of(const Tensor& tensor, const char* argument) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Bool: return Element::kBool;
+    case ScalarType::Byte: return Element::kU8;
+    case ScalarType::Char: return Element::kI8;
+    case ScalarType::Short: return Element::kI16;
+    case ScalarType::Int: return Element::kI32;
+    case ScalarType::Long: return Element::kI64;
+    case ScalarType::UInt16: return Element::kU16;
+    case ScalarType::UInt32: return Element::kU32;
+    case ScalarType::UInt64: return Element::kU64;
+    case ScalarType::Half: return Element::kF16;
+    case ScalarType::BFloat16: return Element::kBF16;
+    case ScalarType::Float: return Element::kF32;
+    case ScalarType::Double: return Element::kF64;
+    default:
+      throw std::invalid_argument(std::string(argument) + ": expected a bool, integer or floating dtype");
+  }
+}
+
+inline std::vector<int64_t> sizes_of(const Tensor& tensor) {
+  const auto sizes = tensor.sizes();
+  return {sizes.begin(), sizes.end()};
+}
+
+// The last `ndim` axes are space, those before them are images.
+inline Batch batch_of(const Tensor& contiguous, int64_t ndim, const char* argument) {
+  const auto sizes = sizes_of(contiguous);
+  if (ndim < 0 || ndim > int64_t(sizes.size()) || ndim > kMaxDims)
+    throw std::invalid_argument("ndim: expected 0 to " + std::to_string(sizes.size()) + ", got " + std::to_string(ndim));
+  Batch batch{contiguous.const_data_ptr(), element_of(contiguous, argument), 1, {}};
+  const size_t batch_axes = sizes.size() - size_t(ndim);
+  for (size_t a = 0; a < batch_axes; ++a) batch.images *= sizes[a];
+  batch.shape.assign(sizes.begin() + int64_t(batch_axes), sizes.end());
+  return batch;
+}
+
+// `per_image` must outlive the result, and be contiguous float64.
+inline Spacing spacing_of(const std::vector<double>& shared, const std::optional<Tensor>& per_image, int64_t images,
+                          int64_t ndim, const char* argument) {
+  Spacing spacing{shared, nullptr};
+  if (int64_t(shared.size()) != ndim)
+    throw std::invalid_argument(std::string(argument) + ": expected " + std::to_string(ndim) + " numbers, got " +
+                                std::to_string(shared.size()));
+  if (!per_image) return spacing;
+  if (per_image->scalar_type() != ScalarType::Double || sizes_of(*per_image) != std::vector<int64_t>{images, ndim})
+    throw std::invalid_argument(std::string(argument) + ": expected a float64 tensor of shape (" + std::to_string(images) +
+                                ", " + std::to_string(ndim) + "), one row per image");
+  spacing.per_image = per_image->const_data_ptr<double>();
+  return spacing;
+}
+
+inline std::optional<Tensor> contiguous(const std::optional<Tensor>& tensor) {
+  if (!tensor) return std::nullopt;
+  return torch::stable::contiguous(*tensor);
+}
+
+inline Threads threads() { return {int(torch::stable::get_num_threads())}; }
+
+// An output of the caller's: contiguous, of the expected shape. Its pages are asked for in one go.
+inline void* output_of(Tensor& out, const std::vector<int64_t>& shape, const char* argument) {
+  if (!out.is_contiguous() || sizes_of(out) != shape)
+    throw std::invalid_argument(std::string(argument) + ": expected a contiguous tensor of the input's shape");
+  void* data = out.mutable_data_ptr();
+  prefer_huge_pages(data, int64_t(out.numel() * int64_t(out.element_size())));
+  return data;
+}
+
+}  // namespace fastdist
