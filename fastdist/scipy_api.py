@@ -84,15 +84,14 @@ def distance_transform_edt(
     steps = _steps(sampling, ndim)
     into: list[Tensor] = []
     returned: list[Tensor] = []
-    copies: list[Callable[[], None]] = []
+    written: list[tuple[Tensor, Callable[[], None] | None]] = []
     for name, given, wanted, of_shape, dtype in (
         ("distances", distances, return_distances, shape, torch.float64),
         ("indices", indices, return_indices, (ndim, *shape), ops.index_dtype(shape)),
     ):
         if given is not None:
             tensor, copy = _given(name, given, kind, of_shape, dtype, image)
-            if copy is not None:
-                copies.append(copy)
+            written.append((tensor, copy))
         elif wanted:
             tensor = kind.empty(of_shape, dtype, image.device)
             returned.append(tensor)
@@ -101,18 +100,19 @@ def distance_transform_edt(
         else:
             continue
         into.append(tensor)
-    if image.is_complex() or any(arrays.overlap(image, tensor) for tensor in into):
+    if image.is_complex() or any(arrays.overlap(image, tensor) for tensor, _ in written):
         image = image != 0
     transform = ops.edt_indices_out if return_indices else ops.edt_out
     transform(image, ndim, steps, None, False, False, *into)
-    for copy in copies:
-        copy()
-    for tensor in into:
+    for tensor, copy in written:
         ops.mark_written(tensor)
+        if copy is not None:
+            copy()
     if not returned:
         return None
-    results = tuple(kind.wrap(tensor) for tensor in returned)
-    return results if len(results) == 2 else results[0]
+    if len(returned) == 1:
+        return kind.wrap(returned[0])
+    return kind.wrap(returned[0]), kind.wrap(returned[1])
 
 
 def _check_wishes(

@@ -25,6 +25,7 @@ from types import ModuleType
 import torch
 
 from fastdist import ops
+from fastdist.providers import extension
 
 #: Name to module; the fastest provider first.
 ORDER = {
@@ -61,12 +62,12 @@ def available() -> list[str]:
     return [name for name, reason in reasons().items() if reason is None]
 
 
-def current(device: torch.device | str = "cpu") -> str | None:
+def current(device: torch.device | str = "cpu", op: str = "edt_out") -> str | None:
     """The name of the provider that answers for tensors on this device; None: nobody does."""
     key = torch.device(device).type.upper()
     if key == "CPU":
         return _active
-    if key == "CUDA" and torch._C._dispatch_has_kernel_for_dispatch_key("fastdist::edt_out", key):
+    if key == "CUDA" and torch._C._dispatch_has_kernel_for_dispatch_key(f"fastdist::{op}", key):
         return "extension"
     return None
 
@@ -89,8 +90,12 @@ def select(name: str) -> None:
         if missing:
             raise RuntimeError(f"the provider {name!r} does not implement {', '.join(missing)}")
         _registration = torch.library.Library("fastdist", "IMPL")
-        for op in ops.PROVIDED:
-            _registration.impl(op, implementations[op], provider.DISPATCH_KEY, allow_override=True)
+        with warnings.catch_warnings():
+            # To override the library's kernels is the purpose here, not a mistake.
+            warnings.filterwarnings("ignore", message="Warning only once for all operators")
+            for op in ops.PROVIDED:
+                kernel = implementations[op]
+                _registration.impl(op, kernel, provider.DISPATCH_KEY, allow_override=True)
     _active = name
 
 
@@ -113,6 +118,8 @@ def forced(name: str) -> Iterator[None]:
 
 
 def _select_default() -> None:
+    # The library goes first: kernels that it registered later would hide those of Python.
+    extension.available()
     wanted = os.environ.get(ENVIRONMENT_VARIABLE)
     if wanted:
         select(wanted)

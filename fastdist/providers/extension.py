@@ -11,18 +11,18 @@ NAME = "extension"
 DISPATCH_KEY = "CPU"
 IMPLEMENTATIONS = None
 LIBRARY = Path(__file__).parent.parent / "_extension.so"
+#: Left behind by an installation without the library: why it has none.
+NOTE = LIBRARY.with_name("_extension_missing.txt")
 
 
 @cache
 def available() -> str | None:
     """Load the library, once; None where that worked, else the reason why not."""
     if not LIBRARY.exists():
-        return (
-            "the compiled library fastdist/_extension.so is not there; it is built when fastdist "
-            "is installed where a C++ compiler is"
-        )
+        note = NOTE.read_text(encoding="utf-8").strip() if NOTE.exists() else "it was not built"
+        return f"there is no compiled library {LIBRARY.name}: {note}"
     try:
         torch.ops.load_library(LIBRARY)
     except OSError as error:
-        return f"the compiled library does not load: {error}"
+        return f"the compiled library {LIBRARY} does not load: {error}"
     return None
