@@ -94,6 +94,128 @@ void signed_maps_out(Tensor target, std::optional<Tensor> valid, std::string lay
               maps.scalar_type() == ScalarType::Double, out, threads());
 }
 
+// A tensor of logits whose voxels lie at one stride, so that kernels need no coordinates: any contiguous, channels-last or
+// batch- or channel-strided tensor. Others are copied once.
+struct LogitsTensor {
+  Tensor tensor;
+  Logits logits;
+};
+
+LogitsTensor logits_of(const Tensor& input, const std::string& activation) {
+  const auto sizes = sizes_of(input);
+  if (sizes.size() < 2) throw std::invalid_argument("input: expected shape (images, channels, *space)");
+  auto uniform = [](const Tensor& t) {  // the stride of the voxels, or 0
+    int64_t stride = t.dim() > 2 ? t.stride(t.dim() - 1) : 1, expected = stride;
+    for (int64_t a = t.dim() - 1; a >= 2; --a) {
+      if (t.size(a) != 1 && t.stride(a) != expected) return int64_t(0);
+      expected *= t.size(a);
+    }
+    return stride;
+  };
+  Tensor tensor = input;
+  int64_t stride = input.numel() == 0 ? 0 : uniform(tensor);
+  if (stride == 0) {
+    tensor = torch::stable::contiguous(input);
+    stride = 1;
+  }
+  Logits logits{};
+  logits.data = tensor.const_data_ptr();
+  logits.type = element_of(tensor, "input");
+  if (element_bytes(logits.type) < 2 || (logits.type != Element::kF16 && logits.type != Element::kBF16 &&
+                                         logits.type != Element::kF32 && logits.type != Element::kF64))
+    throw std::invalid_argument("input: expected float16, bfloat16, float32 or float64");
+  logits.images = sizes[0];
+  logits.channels = sizes[1];
+  logits.voxels = 1;
+  for (size_t a = 2; a < sizes.size(); ++a) logits.voxels *= sizes[a];
+  logits.image_stride = tensor.stride(0);
+  logits.channel_stride = tensor.stride(1);
+  logits.voxel_stride = stride;
+  logits.activation = activation_of(activation);
+  return {tensor, logits};
+}
+
+ScalarType sum_type(const Logits& logits) { return logits.float64() ? ScalarType::Double : ScalarType::Float; }
+
+void check_maps(const Tensor& maps, const Target& target, const Logits& logits) {
+  auto expected = target.shape;
+  expected.insert(expected.begin(), {target.images, target.maps});
+  if (sizes_of(maps) != expected || maps.scalar_type() != sum_type(logits))
+    throw std::invalid_argument("dist_map: expected one map of the accumulation dtype per image and class, of the input's space");
+  if (logits.images != target.images || logits.channels != target.first_class + target.maps || logits.voxels != target.voxels)
+    throw std::invalid_argument("target: expected the input's batch, classes and space");
+}
+
+struct Sums {
+  Tensor sums, counts, perfect;
+};
+
+Sums sums_of(const LogitsTensor& input, const Tensor& maps, const Target& target) {
+  Sums out{torch::stable::new_empty(maps, {target.images, target.maps}),
+           torch::stable::new_empty(maps, {target.images}, ScalarType::Long),
+           torch::stable::new_empty(maps, {target.images, target.maps})};
+  weighted_sums(input.logits, maps.const_data_ptr(), target, out.sums.mutable_data_ptr(),
+                out.counts.mutable_data_ptr<int64_t>(), out.perfect.mutable_data_ptr(), threads());
+  return out;
+}
+
+std::tuple<Tensor, Tensor, Tensor> weighted_sums_op(Tensor input, Tensor maps, Tensor target, std::optional<Tensor> valid,
+                                                    std::string layout, int64_t first_class,
+                                                    std::optional<int64_t> ignore_index, std::string activation) {
+  const LogitsTensor logits = logits_of(input, activation);
+  const Tensor phi = torch::stable::contiguous(maps), labels = torch::stable::contiguous(target);
+  const auto known = contiguous(valid);
+  const Target what = target_of(labels, known, layout, logits.logits.channels - first_class, first_class, ignore_index);
+  check_maps(phi, what, logits.logits);
+  const Sums out = sums_of(logits, phi, what);
+  return {out.sums, out.counts, out.perfect};
+}
+
+Tensor weighted_sums_backward_op(Tensor grad_sums, Tensor input, Tensor maps, Tensor target, std::optional<Tensor> valid,
+                                 std::string layout, int64_t first_class, std::optional<int64_t> ignore_index,
+                                 std::string activation) {
+  LogitsTensor logits = logits_of(input, activation);
+  const Tensor phi = torch::stable::contiguous(maps), labels = torch::stable::contiguous(target);
+  const Tensor g = torch::stable::contiguous(grad_sums);
+  const auto known = contiguous(valid);
+  const Target what = target_of(labels, known, layout, logits.logits.channels - first_class, first_class, ignore_index);
+  check_maps(phi, what, logits.logits);
+  if (g.scalar_type() != sum_type(logits.logits) || sizes_of(g) != std::vector<int64_t>{what.images, what.maps})
+    throw std::invalid_argument("grad_sums: expected shape (images, maps) of the accumulation dtype");
+  Tensor gradient = torch::stable::empty_like(logits.tensor);
+  for (int64_t a = 0; a < gradient.dim(); ++a)
+    if (gradient.size(a) > 1 && gradient.stride(a) != logits.tensor.stride(a)) {
+      // Overlapping or gapped logits: a dense copy has the gradient's strides.
+      logits = logits_of(torch::stable::contiguous(logits.tensor), activation);
+      gradient = torch::stable::empty_like(logits.tensor);
+      break;
+    }
+  prefer_huge_pages(gradient.mutable_data_ptr(), gradient.numel() * int64_t(gradient.element_size()));
+  weighted_sums_backward(g.const_data_ptr(), logits.logits, phi.const_data_ptr(), what, gradient.mutable_data_ptr(), threads());
+  return gradient;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> boundary_loss(
+    Tensor input, Tensor target, std::optional<Tensor> valid, std::string layout, int64_t first_class,
+    std::optional<int64_t> ignore_index, std::string activation, std::vector<double> sampling,
+    std::optional<Tensor> item_sampling, std::string zero, std::string normalize, std::optional<double> clip,
+    std::optional<double> empty, std::optional<double> full, bool border) {
+  const LogitsTensor logits = logits_of(input, activation);
+  const Tensor labels = torch::stable::contiguous(target);
+  const auto known = contiguous(valid), per_image = contiguous(item_sampling);
+  const Target what = target_of(labels, known, layout, logits.logits.channels - first_class, first_class, ignore_index);
+  auto shape = what.shape;
+  shape.insert(shape.begin(), {what.images, what.maps});
+  Tensor maps = torch::stable::new_empty(input, torch::headeronly::IntHeaderOnlyArrayRef(shape.data(), shape.size()),
+                                         sum_type(logits.logits));
+  check_maps(maps, what, logits.logits);
+  const Spacing spacing = spacing_of(sampling, per_image, what.images, int64_t(what.shape.size()), "spacing");
+  signed_maps(what, spacing, options_of(zero, normalize, clip, empty, full, border), "spacing", logits.logits.float64(),
+              output_of(maps, shape, "maps"), threads());
+  const Sums out = sums_of(logits, maps, what);
+  return {out.sums, out.counts, out.perfect, maps};
+}
+
 std::string build_info() {
   return std::string("{\"cpu_level\": \"") + kernels().name + "\", \"compiler\": \"" + __VERSION__ + "\"}";
 }
@@ -106,6 +228,9 @@ STABLE_TORCH_LIBRARY_IMPL(fastdist, CPU, m) {
   m.impl("edt_indices_out", TORCH_BOX(&fastdist::edt_indices_out));
   m.impl("edt_labels_out", TORCH_BOX(&fastdist::edt_labels_out));
   m.impl("signed_maps_out", TORCH_BOX(&fastdist::signed_maps_out));
+  m.impl("weighted_sums", TORCH_BOX(&fastdist::weighted_sums_op));
+  m.impl("weighted_sums_backward", TORCH_BOX(&fastdist::weighted_sums_backward_op));
+  m.impl("boundary_loss", TORCH_BOX(&fastdist::boundary_loss));
 }
 
 STABLE_TORCH_LIBRARY_IMPL(fastdist, CompositeExplicitAutograd, m) { m.impl("build_info", TORCH_BOX(&fastdist::build_info)); }

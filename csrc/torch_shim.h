@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "cpu/signed_maps.h"
+#include "cpu/weighted_sums.h"
 
 namespace fastdist {
 

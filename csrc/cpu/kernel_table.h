@@ -102,6 +102,22 @@ struct LabelRange {
   int64_t ignore;
 };
 
+enum class Activation { kNone, kSigmoid, kSoftmax };
+
+// Logits and maps of one image.
+struct SumsInput {
+  const void* input;
+  Element type;                   // f16, bf16, f32 or f64
+  int64_t channels, first_class;
+  int64_t channel_stride, voxel_stride;
+  Activation activation;
+  const void* maps;               // [channels - first_class][map_stride], double for double logits, else float
+  int64_t map_stride;
+  const uint8_t* known;           // per voxel from `begin` on, 0 = ignored; or null
+  void* workspace;                // kSumsBytes per channel, 64-byte aligned
+};
+constexpr int64_t kSumsBytes = 128 * 8;
+
 struct KernelTable {
   const char* name;
   // One row to bits; they return how many are set.
@@ -112,6 +128,9 @@ struct KernelTable {
   // Indexed by Arithmetic.
   void (*plane[4])(const PlanePass&, const Sink&, int64_t first_tile, int64_t last_tile, void* workspace);
   void (*axis[4])(const AxisPass&, const Sink&, int64_t first_tile, int64_t last_tile, void* workspace);
+  // Over voxels [begin, end) of one image.
+  void (*sums)(const SumsInput&, int64_t begin, int64_t end, double* sums);
+  void (*gradient)(const SumsInput&, int64_t begin, int64_t end, const double* grad_sums, void* gradient);
 };
 
 // The fastest level that this processor runs, or the one that FASTDIST_CPU_LEVEL names.

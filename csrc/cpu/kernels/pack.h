@@ -2,14 +2,11 @@
 #pragma once
 
 #include "../kernel_table.h"
-#include "simd.h"
+#include "half.h"
 
 namespace fastdist::FASTDIST_LEVEL {
 
 // Half-precision numbers are read as their bit patterns; positive ones are ordered like integers.
-struct Half { uint16_t bits; };      // IEEE binary16
-struct BFloat { uint16_t bits; };    // the upper half of a binary32
-
 template <class T> FASTDIST_INLINE bool is_nonzero(T x) { return x != 0; }
 template <> FASTDIST_INLINE bool is_nonzero(Half x) { return (x.bits & 0x7fff) != 0; }
 template <> FASTDIST_INLINE bool is_nonzero(BFloat x) { return (x.bits & 0x7fff) != 0; }
@@ -24,17 +21,6 @@ FASTDIST_INLINE bool differ(Half a, Half b) {
 }
 FASTDIST_INLINE bool differ(BFloat a, BFloat b) {
   return (a.bits != b.bits && ((a.bits | b.bits) & 0x7fff) != 0) || (a.bits & 0x7fff) > 0x7f80;
-}
-
-FASTDIST_INLINE double as_double(double x) { return x; }
-FASTDIST_INLINE double as_double(float x) { return x; }
-FASTDIST_INLINE double as_double(BFloat x) { return __builtin_bit_cast(float, uint32_t(x.bits) << 16); }
-FASTDIST_INLINE double as_double(Half x) {
-  const int exponent = x.bits >> 10 & 31, fraction = x.bits & 1023;
-  double magnitude = exponent == 0    ? fraction * 0x1p-24
-                     : exponent == 31 ? (fraction ? __builtin_nan("") : __builtin_inf())
-                                      : (1024 + fraction) * __builtin_bit_cast(double, uint64_t(1023 + exponent - 25) << 52);
-  return x.bits >> 15 ? -magnitude : magnitude;
 }
 
 FASTDIST_INLINE uint64_t bits_of_flags(const uint8_t* flags) {
@@ -131,7 +117,7 @@ inline int64_t classify(const void* source, const LabelRange& range, const uint8
         uint64_t label;
         bool whole = true;
         if constexpr (__is_same(T, float) || __is_same(T, double) || __is_same(T, Half) || __is_same(T, BFloat)) {
-          const double value = as_double(x[i]);
+          const double value = widen<double>(x[i]);
           whole = value >= -0x1p31 && value <= 0x1p31 && double(int64_t(value)) == value;
           label = whole ? uint64_t(int64_t(value)) : ~uint64_t(0);
         } else {
@@ -145,7 +131,7 @@ inline int64_t classify(const void* source, const LabelRange& range, const uint8
       for (int64_t i = begin; i < end && first_bad < 0; ++i) {
         double value;
         if constexpr (__is_same(T, float) || __is_same(T, double) || __is_same(T, Half) || __is_same(T, BFloat))
-          value = as_double(x[i]);
+          value = widen<double>(x[i]);
         else
           value = double(x[i]);
         const bool ignored = (valid && !valid[i]) || (range.has_ignore && value == double(range.ignore));
