@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import oracles
 
 
 def _grid(shape):
@@ -135,6 +136,10 @@ class Case:
         """The mask whose zeros are the sites."""
         return ~self.sites
 
+    def squared(self, border: bool = False) -> np.ndarray:
+        """Exact squared distances to the sites at unit spacing; computed once for all providers."""
+        return _squared(self.pattern, self.shape, border)
+
 
 @cache
 def _sites(pattern: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -142,6 +147,13 @@ def _sites(pattern: str, shape: tuple[int, ...]) -> np.ndarray:
     assert (sites.shape, sites.dtype) == (shape, bool)
     sites.flags.writeable = False
     return sites
+
+
+@cache
+def _squared(pattern: str, shape: tuple[int, ...], border: bool) -> np.ndarray:
+    squared = oracles.sweeps_squared(_sites(pattern, shape), border=border)
+    squared.flags.writeable = False
+    return squared
 
 
 def table(shapes=SHAPES) -> list[Case]:

@@ -19,7 +19,7 @@ WANTED = os.environ.get("FASTDIST_TEST_PROVIDERS")
 PROVIDERS = [name.strip() for name in WANTED.split(",")] if WANTED else providers.available()
 
 # The cost of brute force is voxels times sites: what the reference is still asked to compute.
-REFERENCE_PAIRS = 30_000_000
+REFERENCE_PAIRS = 2_000_000
 
 settings.register_profile(
     "suite",

@@ -29,7 +29,7 @@ def integer_dtype(shape) -> torch.dtype:
 def test_unit_spacing_is_exact(case, border, provider):
     affordable(provider, case.sites.size, case.sites.sum())
     mask = torch.from_numpy(case.mask)
-    expected = oracles.sweeps_squared(case.sites, border=border)
+    expected = case.squared(border)
     squared = edt(mask, ndim=mask.dim(), squared=True, border=border)
     assert squared.dtype == integer_dtype(case.shape)
     np.testing.assert_array_equal(squared, integers_as_stored(expected, squared.dtype))

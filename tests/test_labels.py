@@ -83,16 +83,15 @@ def test_is_edt_of_labels_plus_one(shape, anisotropy, black_border, provider):
     seung = pytest.importorskip("edt")
     labels = random_labels(shape, 7, seed=1).astype(np.uint32)
     affordable(provider, labels.size * 7, labels.size)
-    sampling = tuple(np.linspace(1, 3, len(shape))) if anisotropy == "axes" else anisotropy
-    theirs = seung.edt(
-        np.ascontiguousarray(labels + 1),
-        anisotropy=sampling
-        if len(shape) == 1 and np.isscalar(sampling)
-        else tuple(np.broadcast_to(sampling, len(shape)).tolist()),
-        black_border=black_border,
-        order="C",
+    steps = (
+        np.linspace(1, 3, len(shape)) if anisotropy == "axes" else np.full(len(shape), anisotropy)
     )
-    got = edt_labels(torch.from_numpy(labels), sampling, ndim=len(shape), border=black_border)
+    theirs = seung.edt(
+        labels + 1,
+        anisotropy=float(steps[0]) if len(shape) == 1 else tuple(steps.tolist()),
+        black_border=black_border,
+    )
+    got = edt_labels(torch.from_numpy(labels), steps, ndim=len(shape), border=black_border)
     np.testing.assert_allclose(got, theirs, rtol=2e-6)
 
 

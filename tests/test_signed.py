@@ -398,21 +398,41 @@ def test_shifted_is_monais_map_at_unit_spacing(shape, provider):
     )
 
 
-@pytest.mark.parametrize("sampling", [(1, 1, 1), (2.5, 0.7, 0.7)], ids=str)
-@pytest.mark.parametrize("shape", [(40, 45), (14, 21, 24)], ids=str)
-def test_inner_is_itks_signed_maurer(shape, sampling, provider):
+def signed_maurer(fg: np.ndarray, spacing) -> np.ndarray:
     sitk = pytest.importorskip("SimpleITK")
-    fg = _blobs(shape)
-    fg[(slice(0, 2), *[slice(None)] * (fg.ndim - 1))] = False  # ITK: the image's edge is inside
-    fg[(slice(-2, None), *[slice(None)] * (fg.ndim - 1))] = False
-    spacing = sampling[: fg.ndim]
     image = sitk.GetImageFromArray(fg.astype(np.uint8))
-    image.SetSpacing([float(s) for s in spacing[::-1]])
-    theirs = sitk.GetArrayFromImage(
+    image.SetSpacing([float(h) for h in spacing[::-1]])
+    return sitk.GetArrayFromImage(
         sitk.SignedMaurerDistanceMap(
             image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
         )
     )
-    got = signed_distance(torch.from_numpy(fg), spacing, ndim=fg.ndim, zero="inner")
-    # Outside, ITK measures to the boundary voxels of the object too: the same distance.
+
+
+@pytest.mark.parametrize("sampling", [(1, 1, 1), (2.5, 0.7, 0.6)], ids=str)
+@pytest.mark.parametrize("shape", [(40, 45), (14, 21, 24)], ids=str)
+def test_inner_is_itks_signed_maurer_of_boxes(shape, sampling, provider):
+    sampling = sampling[: len(shape)]
+    fg = np.zeros(shape, bool)
+    fg[tuple(slice(2, n // 2) for n in shape)] = True
+    fg[tuple(slice(n // 2 + 2, n - 1) for n in shape)] = True
+    theirs = signed_maurer(fg, sampling)
+    got = signed_distance(torch.from_numpy(fg), sampling, ndim=fg.ndim, zero="inner")
     np.testing.assert_allclose(got, theirs, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("sampling", [(1, 1, 1), (2.5, 0.7, 0.6)], ids=str)
+@pytest.mark.parametrize("shape", [(40, 45), (14, 21, 24)], ids=str)
+def test_inner_differs_from_itk_by_what_touches_at_a_corner_only(shape, sampling, provider):
+    # ITK's boundary holds also voxels that touch the outside by an edge or a corner.
+    sampling = sampling[: len(shape)]
+    fg = _blobs(shape)
+    theirs = signed_maurer(fg, sampling)
+    got = signed_distance(torch.from_numpy(fg), sampling, ndim=fg.ndim, zero="inner").numpy()
+    np.testing.assert_allclose(got[~fg], theirs[~fg], rtol=2e-6)
+    assert (np.abs(theirs[got == 0]) < 1e-5).all()
+    assert (got[fg] <= theirs[fg] + 1e-5).all()
+    assert (got[fg] >= theirs[fg] - np.linalg.norm(sampling) - 1e-5).all()
+    touching = fg & ndimage.binary_dilation(~fg, np.ones((3,) * fg.ndim))
+    to_touching = ndimage.distance_transform_edt(~touching, sampling)
+    np.testing.assert_allclose(-theirs[fg], to_touching[fg], rtol=2e-6, atol=1e-5)
