@@ -41,7 +41,7 @@ demo:
 	$(PY) -m examples.lesions $(ARGS)
 
 test: env
-	$(PY) -m pytest --doctest-modules fastdist tests $(ARGS)
+	$(PY) -m pytest tests $(ARGS)
 
 test-levels: env
 	for level in $(LEVELS); do \
