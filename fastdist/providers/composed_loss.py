@@ -131,6 +131,7 @@ def boundary_loss(
     maps : Tensor
         (N, K, *S), in the dtype of ``sums``; the backward pass reads them.
     """
+    check_spacing(item_sampling)  # the losses' name for it; the maps call it sampling
     shape = (input.shape[0], input.shape[1] - first_class, *input.shape[2:])
     maps = torch.empty(shape, dtype=accumulation_dtype(input.dtype), device=input.device)
     signed_maps_out(
@@ -174,10 +175,24 @@ def check_classes(
     if valid is not None:
         wrong &= valid
     if wrong.any():
+        image, voxel = divmod(int(wrong.flatten().int().argmax()), math.prod(target.shape[1:]))
+        also = "" if ignore_index is None else f" or ignore_index {ignore_index}"
         raise ValueError(
-            f"labels: got the value {values[wrong][0].item()}, expected class indices in "
-            f"[0, {num_classes})"
-            + ("" if ignore_index is None else f" or ignore_index={ignore_index}")
+            f"labels: got {values[image].flatten()[voxel].item()} at voxel {voxel} of image "
+            f"{image}, expected class indices from 0 to {num_classes - 1}{also}"
+        )
+
+
+def check_spacing(item_spacing: Tensor | None) -> None:
+    """Raise ValueError for an image whose spacing is not finite and positive."""
+    if item_spacing is None:
+        return
+    wrong = ~(item_spacing.isfinite() & (item_spacing > 0)).all(1)
+    if wrong.any():
+        image = int(wrong.int().argmax())
+        raise ValueError(
+            f"spacing: got {item_spacing[image].tolist()} for image {image}, "
+            "expected finite numbers above zero"
         )
 
 
