@@ -167,7 +167,8 @@ def check_labels(labels: Tensor, num_classes: int, ignore_index: int | None = No
     ValueError: labels: got the value 255 (1 of 6 are wrong), expected whole numbers in [0, 3)
     """
     image_tensor("labels", labels)
-    values = labels if labels.is_floating_point() else labels.to(torch.int64)
+    # Wide, because torch wraps the number that it compares with: uint8 255 would equal -1.
+    values = labels.to(torch.float64 if labels.is_floating_point() else torch.int64)
     wrong = (values < 0) | (values >= num_classes)
     if values.is_floating_point():
         wrong |= values != values.floor()  # NaN is not equal to itself

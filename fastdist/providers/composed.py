@@ -82,6 +82,8 @@ def compose_signed_maps(
     """The op `signed_maps_out` by a provider's `edt_out` and `edt_labels_out`."""
     steps = _checked_steps(sampling, item_sampling)
     if layout == "labels":
+        # Wide, because torch wraps the number that it compares with: uint8 255 would equal -1.
+        target = target.to(torch.float64 if target.is_floating_point() else torch.int64)
         composed_loss.check_classes(target, valid, first_class + maps.shape[1], ignore_index)
         target = target.to(torch.int64)
         if ignore_index is not None:
@@ -91,17 +93,15 @@ def compose_signed_maps(
         return
     unit = item_sampling is None and bool((steps == 1).all())
     dtype = maps.dtype if unit else torch.float64
+    geometry = (ndim, sampling, item_sampling)
+    transforms = _Transforms(edt_out, edt_labels_out, geometry, dtype)
     per_image = (-1, *[1] * ndim)
-    one_map = _OneMap(
-        (edt_out, edt_labels_out),
-        (ndim, sampling, item_sampling),
-        steps.amin(1).view(per_image),
-        zero,
-        border,
-        dtype,
-    )
+    smallest = steps.amin(1).view(per_image).to(dtype)
     sizes = torch.tensor(maps.shape[2:], dtype=torch.float64)
-    diagonal = (sizes * steps).square().sum(1).sqrt().view(per_image)
+    diagonal = (sizes * steps).square().sum(1).sqrt().view(per_image).to(dtype)
+    # Constants: adding 0.0 makes 0.0 of -0.0.
+    when_empty = diagonal if empty is None else torch.tensor(empty + 0.0, dtype=dtype)
+    when_full = -diagonal if full is None else torch.tensor(full + 0.0, dtype=dtype)
     for channel in range(maps.shape[1]):
         if layout == "labels":
             foreground = target == first_class + channel
@@ -112,80 +112,82 @@ def compose_signed_maps(
         background = ~foreground
         if valid is not None:
             foreground, background = foreground & valid, background & valid
-        value, constant = one_map(foreground, background, valid is not None)
+        value, constant = transforms.signed(
+            foreground, background, valid is not None, smallest, zero, border
+        )
         if clip is not None:
             value.clamp_(-clip, clip)
-        axes = tuple(range(1, ndim + 1))
         if normalize == "diagonal":
             value /= diagonal
         elif normalize == "max":
             # Constants of their own are not part of the inside, nor are ignored voxels of either.
             inside = foreground if constant is None else foreground & ~constant
-            magnitude = value.abs()
-            for part in (inside, background):
-                largest = (magnitude * part).nan_to_num_(0, 0, 0).amax(axes, keepdim=True)
-                largest = torch.where(largest > 0, largest, 1)
-                value = torch.where(part, value / largest, value)
-        any_foreground = foreground.any(-1)
-        any_background = background.any(-1)
-        for _ in range(ndim - 1):
-            any_foreground, any_background = any_foreground.any(-1), any_background.any(-1)
-        any_foreground = any_foreground.view(per_image)
-        any_background = any_background.view(per_image)
-        when_full = -diagonal if full is None else torch.tensor(full, dtype=torch.float64)
-        when_empty = diagonal if empty is None else torch.tensor(empty, dtype=torch.float64)
+            value = torch.where(inside, value / _largest(value, inside), value)
+            value = torch.where(background, value / _largest(value, background), value)
         if constant is not None:
-            value = torch.where(constant, when_full.to(dtype), value)
-        if not border:
-            value = torch.where(any_background, value, when_full.to(dtype))
-        value = torch.where(any_foreground, value, when_empty.to(dtype))
+            value = torch.where(constant, when_full, value)
+        any_foreground = foreground.flatten(1).any(1)
+        any_background = background.flatten(1).any(1)
+        if not border and not any_background.all():
+            value = torch.where(any_background.view(per_image), value, when_full)
+        if not any_foreground.all():
+            value = torch.where(any_foreground.view(per_image), value, when_empty)
         if valid is not None:
             value = torch.where(valid, value, 0)
-        maps[:, channel] = value.add_(0.0)  # -0.0 becomes 0.0
+        maps[:, channel] = value
 
 
-class _OneMap:
-    """Signed distances of one class of every image, neither clipped nor normalised."""
+def _largest(value: Tensor, part: Tensor) -> Tensor:
+    """Each image's largest finite magnitude in this part of it; 1 where that is 0."""
+    magnitude = torch.where(part, value.abs(), 0).nan_to_num_(0, 0, 0)
+    largest = magnitude.amax(tuple(range(1, value.dim())), keepdim=True)
+    return torch.where(largest > 0, largest, 1)
+
+
+class _Transforms:
+    """The transforms of a provider, at one sampling."""
 
     def __init__(
         self,
-        transforms: tuple[Transform, Transform],
+        edt_out: Transform,
+        edt_labels_out: Transform,
         geometry: tuple[int, Sequence[float], Tensor | None],
-        smallest_step: Tensor,  # [N or 1, 1, ...]
-        zero: str,
-        border: bool,
         dtype: torch.dtype,
     ) -> None:
-        self.edt_out, self.edt_labels_out = transforms
-        self.geometry, self.spacing = geometry, smallest_step.to(dtype)
-        self.zero, self.border, self.dtype = zero, border, dtype
+        self.edt_out, self.edt_labels_out = edt_out, edt_labels_out
+        self.geometry, self.dtype = geometry, dtype
 
-    def _distance(self, transform: Transform, image: Tensor, border: bool = False) -> Tensor:
+    def distance(self, transform: Transform, image: Tensor, border: bool = False) -> Tensor:
         distances = torch.empty(image.shape, dtype=self.dtype)
         transform(image, *self.geometry, False, border, distances)
         return distances
 
-    def __call__(
-        self, foreground: Tensor, background: Tensor, ignores: bool
+    def signed(
+        self,
+        foreground: Tensor,
+        background: Tensor,
+        ignores: bool,
+        smallest: Tensor,  # [N or 1, 1, ...]
+        zero: str,
+        border: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """The map, and for `inner` where it is the constant of a full image instead."""
+        """The map before clipping; and for `inner` where it is the constant of a full image."""
         constant = None
-        if self.zero == "inner":
-            outside = self._distance(self.edt_out, ~foreground)
-            inner = _has_inner_face(foreground, background, self.geometry[0], self.border)
-            inside = self._distance(self.edt_out, ~inner)
+        if zero == "inner":
+            outside = self.distance(self.edt_out, ~foreground)
+            inner = _has_inner_face(foreground, background, self.geometry[0], border)
+            inside = self.distance(self.edt_out, ~inner)
             constant = foreground & inside.isinf()
-        elif ignores or self.border:
-            outside = self._distance(self.edt_out, ~foreground)
-            inside = self._distance(self.edt_out, ~background, self.border)
+        elif ignores or border:
+            outside = self.distance(self.edt_out, ~foreground)
+            inside = self.distance(self.edt_out, ~background, border)
         else:
             # Nothing is unknown: each voxel asks for the nearest one on the other side, one sweep.
-            outside = inside = self._distance(self.edt_labels_out, foreground)
-        if self.zero == "midpoint":
-            outside = outside - self.spacing / 2
-            inside = inside - self.spacing / 2
-        elif self.zero == "shifted":
-            inside = inside - self.spacing
-        elif self.zero == "unit":
-            inside = inside - 1
-        return torch.where(foreground, -inside, outside), constant
+            outside = inside = self.distance(self.edt_labels_out, foreground)
+        shifts: dict[str, Tensor | float]
+        shifts = {"shifted": smallest, "unit": 1.0, "midpoint": smallest / 2}
+        shift = shifts.get(zero, 0.0)
+        if zero == "midpoint":
+            outside = outside - shift
+        # shift - d, not -(d - shift): it is 0.0, never -0.0, where they are equal.
+        return torch.where(foreground, shift - inside, outside), constant
