@@ -1,0 +1,105 @@
+"""The demo's data: axial FLAIR slices of three MS patients, and augmentation on the fly.
+
+The labels stay what they are on disk, one integer per pixel: they are flipped, turned and scaled
+together with the image at every step, and the loss computes the signed distance maps of what
+comes out. Maps prepared offline could not follow (a map scaled by 1.25 is 25 % wrong).
+Attribution and licence of the images: data/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from examples.evaluation import dice
+
+DATA = Path(__file__).parent / "data" / "ms_lesions_flair.npz"
+TRAINING = ("07", "19")
+HELD_OUT = "26"
+
+
+class Patient(NamedTuple):
+    """One volume as a stack of axial slices."""
+
+    images: Tensor  # (slices, 1, H, W) float32: brain has mean 0 and deviation 1, air is at -4
+    labels: Tensor  # (slices, H, W) uint8: 0 background, 1 lesion
+    spacing: tuple[float, ...]  # mm between slices, rows, columns
+
+
+def load_patient(name: str, path: Path = DATA) -> Patient:
+    """Read one patient, the grey values normalised over the brain."""
+    with np.load(path) as file:
+        flair = torch.from_numpy(file[f"flair_{name}"]).float()
+        labels = torch.from_numpy(file[f"lesions_{name}"]).to(torch.uint8)
+        spacing = tuple(float(step) for step in file["spacing"])
+    brain = flair > 0
+    images = (flair - flair[brain].mean()) / flair[brain].std()
+    images[~brain] = -4.0  # the skull was removed from the images
+    return Patient(images[:, None], labels, spacing)
+
+
+def training_slices(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images and labels of the training patients, without the slices that hold hardly any brain."""
+    patients = [load_patient(name) for name in TRAINING]
+    images = torch.cat([patient.images for patient in patients])
+    labels = torch.cat([patient.labels for patient in patients])
+    enough_brain = (images > -4.0).float().mean(dim=(1, 2, 3)) > 0.05
+    return images[enough_brain].to(device), labels[enough_brain].to(device)
+
+
+def shuffled_batches(
+    images: Tensor, labels: Tensor, batch: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: every slice once, in random order, each time augmented anew."""
+    order = torch.randperm(len(images), generator=generator)
+    for start in range(0, len(order) - batch + 1, batch):
+        chosen = order[start : start + batch].to(images.device)
+        yield augment(images[chosen], labels[chosen], generator)
+
+
+def augment(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mirror, turn by up to 15 degrees, scale by 0.8 to 1.25; change brightness and contrast."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(len(images), generator=generator) * (high - low) + low
+
+    angle = torch.deg2rad(uniform(-15.0, 15.0))
+    zoom = torch.exp(uniform(-0.223, 0.223))
+    mirror = torch.where(uniform(0.0, 1.0) < 0.5, -1.0, 1.0)
+    height, width = images.shape[-2:]
+    # The grid runs from -1 to 1 on both axes, so a rotation has to know the image's aspect.
+    across, down = height / width, width / height
+    rows = [
+        torch.stack([mirror * angle.cos(), -angle.sin() * across], dim=1),
+        torch.stack([mirror * angle.sin() * down, angle.cos()], dim=1),
+    ]
+    matrix = torch.stack(rows, dim=1) * zoom[:, None, None]  # (B, 2, 2)
+    affine = torch.cat([matrix, torch.zeros(len(images), 2, 1)], dim=2).to(images.device)
+    grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
+
+    air = -4.0  # outside of the image: shifted to zero, which is what grid_sample puts there
+    warped = functional.grid_sample(images - air, grid, align_corners=False) + air
+    moved = functional.grid_sample(
+        labels[:, None].float(), grid, mode="nearest", align_corners=False
+    )
+    gain = uniform(0.8, 1.2)[:, None, None, None].to(images.device)
+    shift = uniform(-0.3, 0.3)[:, None, None, None].to(images.device)
+    brain = warped > -3.5
+    return torch.where(brain, warped * gain + shift, warped), moved[:, 0].to(labels.dtype)
+
+
+def best_threshold() -> float:
+    """The grey value that separates the training patients' lesions best: the trivial method."""
+    patients = [load_patient(name) for name in TRAINING]
+
+    def mean_dice(threshold: float) -> float:
+        found = [(patient.images[:, 0] > threshold, patient.labels == 1) for patient in patients]
+        return sum(dice(bright, truth) for bright, truth in found) / len(found)
+
+    return max((step / 20 for step in range(60)), key=mean_dice)
