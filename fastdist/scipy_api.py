@@ -43,7 +43,8 @@ def distance_transform_edt(
     Returns
     -------
     distances : array
-        float64, of the input's kind, on its device. inf where there is no zero at all.
+        float64, of the input's kind, on its device (float32 where JAX is told to know no float64).
+        inf where there is no zero at all.
     indices : array
         int32 (int64 where an axis exceeds it), of shape ``(input.ndim, *input.shape)``: the
         coordinates of the nearest zero; -1 where there is none. Among equally near ones it is

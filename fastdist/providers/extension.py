@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from fastdist import ops
+
 NAME = "extension"
 DISPATCH_KEY = "CPU"
 IMPLEMENTATIONS = None
@@ -25,4 +27,11 @@ def available() -> str | None:
         torch.ops.load_library(LIBRARY)
     except OSError as error:
         return f"the compiled library {LIBRARY} does not load: {error}"
+    missing = [op for op in ops.PROVIDED if not _answers(op)]
+    if missing:
+        return f"the compiled library {LIBRARY} is older than this package: no {', '.join(missing)}"
     return None
+
+
+def _answers(op: str) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(f"fastdist::{op}", DISPATCH_KEY)
