@@ -62,22 +62,28 @@ def geometry(
 
 def spacing_numbers(sampling: float | Iterable[float], ndim: int, name: str) -> list[float]:
     """One finite positive float per axis, from a number or a sequence of `ndim` numbers."""
-    expected = f"expected a number, {ndim} numbers, or a (B, {ndim}) tensor"
-    if isinstance(sampling, str):
-        raise TypeError(f"{name}: got {sampling!r}, {expected}")
-    try:
-        if isinstance(sampling, float | int) or not isinstance(sampling, Iterable):
-            numbers = [float(sampling)] * ndim
-        else:
-            numbers = [float(number) for number in sampling]
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {sampling!r}, {expected}") from None
-    if len(numbers) != ndim:
-        raise ValueError(f"{name}: got {len(numbers)} numbers {numbers}, {expected}")
+    if isinstance(sampling, float | int):
+        numbers = [float(sampling)] * ndim
+    elif isinstance(sampling, str):
+        raise TypeError(f"{name}: got {sampling!r}, expected {_expected(ndim)}")
+    else:
+        given = sampling if isinstance(sampling, Iterable) else [sampling] * ndim
+        try:
+            numbers = [float(number) for number in given]
+        except (TypeError, ValueError):
+            raise TypeError(f"{name}: got {sampling!r}, expected {_expected(ndim)}") from None
+        if len(numbers) != ndim:
+            raise ValueError(
+                f"{name}: got {len(numbers)} numbers {numbers}, expected {_expected(ndim)}"
+            )
     for number in numbers:
         if not 0 < number < math.inf:
             raise ValueError(f"{name}: got {numbers}, expected finite numbers > 0")
     return numbers
+
+
+def _expected(ndim: int) -> str:
+    return f"a number, {ndim} numbers, or a (B, {ndim}) tensor"
 
 
 def _item_sampling(sampling: Tensor, ndim: int, like: Tensor, batch_axes: int, name: str) -> Tensor:
