@@ -12,7 +12,7 @@ matplotlib.use("Agg")  # draws into files, needs no screen
 
 import matplotlib.pyplot as plt
 import torch
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from torch import Tensor
 
 import fastdist
@@ -26,14 +26,17 @@ def draw(patient: Patient, prediction: Tensor, settings: argparse.Namespace, fil
     """Draw the slice with most lesion pixels; `prediction` is bool (slices, H, W)."""
     truth = patient.labels == 1
     index = int(truth.sum(dim=(1, 2)).argmax())
-    image = patient.images[index, 0].clamp(-2.5, 2.5)
-    label, found = truth[index], prediction[index]
-    signed = fastdist.signed_distance(label, ndim=2, zero=settings.zero)
-    if math.isfinite(settings.clip):
-        signed = signed.clamp(-settings.clip, settings.clip)
-    limit = signed.abs().max().item()
+    rows, columns = brain_box(patient.images[index, 0])
+    image = patient.images[index, 0, rows, columns].clamp(-2.5, 2.5)
+    label, found = truth[index, rows, columns], prediction[index, rows, columns]
+    clip = settings.clip if math.isfinite(settings.clip) else None
+    signed = fastdist.signed_distance(truth[index], ndim=2, zero=settings.zero, clip=clip)
+    signed = signed[rows, columns]  # of the whole slice, as in training, and then cropped
+    # Two slopes: inside of lesions the map reaches a few mm, outside it reaches across the brain.
+    low, high = min(math.floor(signed.min().item()), -1), math.ceil(signed.max().item())
+    slopes = TwoSlopeNorm(0.0, vmin=low, vmax=high)
 
-    figure, axes = plt.subplots(1, 4, figsize=(14.5, 5.0), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(14.5, 5.1), layout="constrained")
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
@@ -41,16 +44,25 @@ def draw(patient: Patient, prediction: Tensor, settings: argparse.Namespace, fil
     axes[0].set_title("FLAIR image, held-out patient")
     axes[1].set_title("label")
     paint(axes[1], label, LABEL)
-    axes[2].set_title("signed distance map (mm)\nand its zero level")
-    shown = axes[2].imshow(signed, cmap="RdBu", vmin=-limit, vmax=limit)
+    axes[2].set_title("signed distance (mm) and its zero level")
+    shown = axes[2].imshow(signed, cmap="RdBu", norm=slopes)
     axes[2].contour(signed, levels=[0.0], colors="black", linewidths=0.8)
-    figure.colorbar(shown, ax=axes[2], location="bottom", shrink=0.8, pad=0.02)
+    ticks = [low, 0, high // 2, high]
+    below = axes[2].inset_axes((0.05, -0.07, 0.9, 0.035))
+    figure.colorbar(shown, cax=below, orientation="horizontal", ticks=ticks)
     score = evaluation.dice(found, label)
-    axes[3].set_title(f"prediction, Dice of this slice {score:.2f}\n(outline: label)")
+    axes[3].set_title(f"prediction, label outlined: Dice {score:.2f}")
     paint(axes[3], found, FOUND)
     axes[3].contour(label.float(), levels=[0.5], colors=LABEL, linewidths=1.0)
     figure.savefig(file, dpi=130)
     plt.close(figure)
+
+
+def brain_box(image: Tensor) -> tuple[slice, slice]:
+    """Rows and columns that hold brain."""
+    brain = image > image.min()
+    rows, columns = (brain.any(dim=other).nonzero() for other in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def paint(axis: plt.Axes, mask: Tensor, colour: str) -> None:
