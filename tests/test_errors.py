@@ -1,5 +1,6 @@
 """Mistakes: the right exception names the argument, and nothing is written."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -299,7 +300,7 @@ def test_labels_out_of_range(value, place, provider):
         with pytest.raises(ValueError, match="labels") as raised:
             signed_distance_maps(labels, 3, ignore_index=ignore_index, out=out)
         assert str(value) in str(raised.value)  # what came
-        assert "3" in str(raised.value)  # what was expected
+        assert re.search(r"\[0, 3\)|0 to 2\b", str(raised.value))  # what was expected
         assert (out == 7).all()  # though the first items were right
     signed_distance_maps(labels, 3, ignore_index=value)  # and as ignore_index it is welcome
 
