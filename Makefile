@@ -44,12 +44,16 @@ test: env
 	$(PY) -m pytest tests $(ARGS)
 
 test-levels: env
-	for level in $(LEVELS); do \
-	    if FASTDIST_CPU_LEVEL=$$level $(PY) scripts/smoke.py >/dev/null 2>&1; then \
-	        echo "== level $$level"; \
-	        FASTDIST_CPU_LEVEL=$$level FASTDIST_TEST_PROVIDERS=extension \
-	            $(PY) -m pytest -q -m "not slow" tests $(ARGS); \
-	    else echo "== level $$level: not on this processor"; fi; \
+	@for level in $(LEVELS); do \
+	    export FASTDIST_CPU_LEVEL=$$level; \
+	    if ! answer=$$($(PY) scripts/smoke.py 2>&1); then \
+	        case $$answer in \
+	            *FASTDIST_CPU_LEVEL*) echo "== $$level: not on this processor"; continue;; \
+	            *) echo "$$answer"; exit 1;; \
+	        esac; \
+	    fi; \
+	    echo "== $$level"; \
+	    FASTDIST_TEST_PROVIDERS=extension $(PY) -m pytest -q -m "not slow" tests $(ARGS); \
 	done
 
 lint: env
