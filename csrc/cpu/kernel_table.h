@@ -79,6 +79,7 @@ struct AxisPass {
   double weight;
   int64_t first_row;                // of this block of planes within the bit planes of the epilogue
   int key_shift;                    // keys only
+  int group;                        // tiles that are fetched together
 };
 
 // Where a pass leaves its results.
@@ -88,6 +89,7 @@ struct Sink {
   int64_t first_voxel;              // position of that voxel in the image (for kNearest)
   const Epilogue* epilogue;
   const NearestOutput* nearest;
+  bool stream;                      // write past the caches
 };
 
 enum class Predicate { kNonzero, kAboveHalf };
@@ -127,7 +129,7 @@ struct KernelTable {
   int64_t (*classify)(const void* labels, const LabelRange&, const uint8_t* valid, int64_t count, uint16_t* classes);
   // Indexed by Arithmetic.
   void (*plane[4])(const PlanePass&, const Sink&, int64_t first_tile, int64_t last_tile, void* workspace);
-  void (*axis[4])(const AxisPass&, const Sink&, int64_t first_tile, int64_t last_tile, void* workspace);
+  void (*axis[4])(const AxisPass&, const Sink&, int64_t first_group, int64_t last_group, void* workspace);
   // Over voxels [begin, end) of one image.
   void (*sums)(const SumsInput&, int64_t begin, int64_t end, double* sums);
   void (*gradient)(const SumsInput&, int64_t begin, int64_t end, const double* grad_sums, void* gradient);

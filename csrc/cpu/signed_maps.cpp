@@ -92,14 +92,19 @@ void each_marked(const Image& image, const uint64_t* bits, Value* map, const Vis
 
 // Divides the inside by its largest magnitude and the outside by its largest value; zero stays zero.
 template <class Value>
-void normalize_by_max(Value* map, int64_t voxels) {
-  Value lowest = 0, highest = 0;
-  for (int64_t i = 0; i < voxels; ++i) {
-    lowest = map[i] < lowest ? map[i] : lowest;
-    highest = map[i] > highest ? map[i] : highest;
-  }
-  const Value inside = lowest < 0 ? -lowest : 1, outside = highest > 0 ? highest : 1;
-  for (int64_t i = 0; i < voxels; ++i) map[i] = map[i] < 0 ? map[i] / inside : map[i] / outside;
+void normalize_by_max(const Image& image, const uint64_t* fg, Value* map) {
+  Value largest[2] = {0, 0};
+  const auto each = [&](const auto& visit) {
+    for (int64_t row = 0; row < image.rows; ++row)
+      for (int64_t x = 0; x < image.width; ++x)
+        visit(map[row * image.width + x], fg[row * image.words + (x >> 6)] >> (x & 63) & 1);
+  };
+  each([&](Value value, uint64_t inside) {
+    const Value magnitude = value < 0 ? -value : value;
+    largest[inside] = magnitude > largest[inside] ? magnitude : largest[inside];
+  });
+  for (Value& divisor : largest) divisor = divisor > 0 ? divisor : 1;
+  each([&](Value& value, uint64_t inside) { value /= largest[inside]; });
 }
 
 // One class of one image.
@@ -129,7 +134,7 @@ class SignedMap {
       each_word(image_, ignored.as<uint64_t>(), [&](int64_t at, uint64_t mask) { return ~known[at] & mask; });
       each_marked(image_, ignored.as<uint64_t>(), map_, [](Value& value) { value = 0; });
     }
-    if (options_.normalize == Normalize::kMax && !empty && !full) normalize_by_max(map_, image_.voxels);
+    if (options_.normalize == Normalize::kMax && !empty && !full) normalize_by_max(image_, fg, map_);
   }
 
  private:

@@ -41,23 +41,26 @@ struct Store {
   }
 };
 
+// Square roots of one part of a vector: kLanes<Out> lanes of T, the first at `part * kLanes<Out>`.
 template <class Out, class T>
-FASTDIST_INLINE void roots(const T* squared, bool below_2_24, Out* distances) {
-  constexpr int lanes = kLanes<T>;
-  using Signed = typename IntegerOf<sizeof(T)>::type;
+FASTDIST_INLINE Vec<Out> root_of_part(const T* squared, bool below_2_24) {
+  using Signed = typename IntegerOf<sizeof(T)>::type;  // squares stay below half the range: signed converts faster
+  constexpr int lanes = kLanes<Out>;
+  Vec<Out> root;
   if constexpr (__is_same(T, Out)) {
-    for (int lane = 0; lane < lanes; ++lane)
-      distances[lane] = sizeof(Out) == 4 ? __builtin_sqrtf(squared[lane]) : __builtin_sqrt(squared[lane]);
-  } else if constexpr (__is_same(Out, float) && sizeof(T) == 4) {
-    if (below_2_24) {
-      for (int lane = 0; lane < lanes; ++lane) distances[lane] = __builtin_sqrtf(float(Signed(squared[lane])));
-      return;
+    __builtin_memcpy(&root, squared, sizeof(root));
+    return square_root(root);
+  } else if constexpr (__is_same(Out, float)) {
+    if (sizeof(T) == 4 && below_2_24) {
+      for (int lane = 0; lane < lanes; ++lane) root[lane] = float(Signed(squared[lane]));
+      return square_root(root);
     }
-    for (int lane = 0; lane < lanes; ++lane) distances[lane] = float(__builtin_sqrt(double(Signed(squared[lane]))));
-  } else if constexpr (__is_same(T, double)) {
-    for (int lane = 0; lane < lanes; ++lane) distances[lane] = Out(__builtin_sqrt(squared[lane]));
+    for (int lane = 0; lane < lanes; ++lane)  // correctly rounded: a double root has more than twice a float's digits
+      root[lane] = float(__builtin_sqrt(__is_same(T, double) ? double(squared[lane]) : double(Signed(squared[lane]))));
+    return root;
   } else {
-    for (int lane = 0; lane < lanes; ++lane) distances[lane] = Out(__builtin_sqrt(double(Signed(squared[lane]))));
+    for (int lane = 0; lane < lanes; ++lane) root[lane] = double(Signed(squared[lane]));
+    return square_root(root);
   }
 }
 
@@ -66,39 +69,49 @@ struct Map {
   Out* out;
   TilePlace place;
   const Epilogue* epilogue;
+  bool stream_out;
   FASTDIST_INLINE void operator()(int64_t row, int vector, const Vec<T>* best) const {
-    constexpr int lanes = kLanes<T>;
-    const int count = place.lanes(vector * lanes, lanes);
-    if (count == 0) return;
-    const Out scale = Out(epilogue->scale), clip = Out(epilogue->clip);
-    const Out inside_shift = Out(epilogue->inside_shift), outside_shift = Out(epilogue->outside_shift);
-    const int bit = int((place.x & 63) + vector * lanes);
-    for (int k = 0; k < kBlock; ++k) {
-      if (row + k >= place.rows) return;
-      Out* to = out + place.out_begin + (row + k) * place.out_stride + vector * lanes;
-      const int64_t word = place.bit_begin + (row + k) * place.bit_stride;
-      alignas(64) T squared[lanes];
-      alignas(64) Out value[lanes];
-      *reinterpret_cast<Vec<T>*>(squared) = best[k];
-      roots<Out, T>(squared, epilogue->below_2_24, value);
-      for (int lane = 0; lane < lanes; ++lane) value[lane] *= scale;
-      if (epilogue->inside) {
-        const uint32_t inside = uint32_t(epilogue->inside[word] >> bit);
-        for (int lane = 0; lane < lanes; ++lane)
-          value[lane] = inside >> lane & 1 ? inside_shift - value[lane] : value[lane] - outside_shift;
-        for (int lane = 0; lane < lanes; ++lane) {
-          value[lane] = value[lane] > clip ? clip : value[lane];
-          value[lane] = value[lane] < -clip ? -clip : value[lane];
+    // Tiles are read and written in parts of one vector of the wider of the two types.
+    constexpr int most = kLanes<T>, lanes = kLanes<Out> < most ? kLanes<Out> : most;
+    if (place.lanes(vector * most, most) == 0) return;
+    const int rows = place.rows - row < kBlock ? int(place.rows - row) : kBlock;
+    const Epilogue e = *epilogue;  // a copy: the compiler cannot know that `out` does not overlap it
+    const Numbers numbers{splat<Out>(Out(e.scale)), splat<Out>(Out(e.inside_shift)), splat<Out>(Out(e.outside_shift)),
+                          splat<Out>(Out(e.clip))};
+    for (int begin = 0; begin < most; begin += lanes) {
+      const int column = vector * most + begin, count = place.lanes(column, lanes), bit = int(place.x & 63) + column;
+      Out* to = out + place.out_begin + row * place.out_stride + column;
+      const bool whole = count == kLanes<Out> && !e.keep;
+      const bool streamed = stream_out && whole && 
+                            (reinterpret_cast<uintptr_t>(to) | place.out_stride * sizeof(Out)) % sizeof(V) == 0;
+      int64_t word = place.bit_begin + row * place.bit_stride;
+      for (int k = 0; k < rows; ++k, to += place.out_stride, word += place.bit_stride) {
+        alignas(64) T squared[most < kLanes<Out> ? kLanes<Out> : most] = {};
+        *reinterpret_cast<Vec<T>*>(squared) = best[k];
+        V value = root_of_part<Out>(squared + begin, e.below_2_24) * numbers.scale;
+        if (e.inside) {
+          const V inside = numbers.inside_shift - value, outside = value - numbers.outside_shift;
+          value = lanes_of<Out>(e.inside[word] >> bit) ? inside : outside;
+          value = maximum(minimum(value, numbers.clip), -numbers.clip);
         }
-      }
-      if (count < lanes || epilogue->keep) {
-        const uint32_t keep = epilogue->keep ? uint32_t(epilogue->keep[word] >> bit) : 0;
-        for (int lane = 0; lane < count; ++lane) to[lane] = keep >> lane & 1 ? to[lane] : value[lane];
-      } else {
-        __builtin_memcpy(to, value, sizeof(value));
+        if (streamed) {
+          stream(to, value);
+        } else if (whole) {
+          __builtin_memcpy(to, &value, sizeof(V));
+        } else {
+          const uint64_t keep = e.keep ? e.keep[word] >> bit : 0;
+          for (int lane = 0; lane < count; ++lane)
+            if (!(keep >> lane & 1)) to[lane] = value[lane];
+        }
       }
     }
   }
+
+ private:
+  using V = Vec<Out>;
+  struct Numbers {
+    V scale, inside_shift, outside_shift, clip;
+  };
 };
 
 // Keys into distances and coordinates. Streams: nothing here is reused.

@@ -30,7 +30,6 @@ FASTDIST_INLINE void hand_out_rows(const T* tile, int64_t rows, const Each& fini
 
 template <class T, class Each>
 void plane_tile(const PlanePass& pass, int64_t x, Workspace<T>& work, const Each& finish, bool keys) {
-  const int64_t words = words_per_row(pass.width);
   if constexpr (__is_same(T, uint64_t)) {
     if (keys) fill_keys(pass, x, work.tile);
     else fill_rows<T>(pass, x, work.tile);
@@ -40,13 +39,9 @@ void plane_tile(const PlanePass& pass, int64_t x, Workspace<T>& work, const Each
   pad_tile(pass.height, work.tile);
   if (pass.one_row) return hand_out_rows(work.tile, pass.height, finish);
   const T* cost = static_cast<const T*>(pass.cost);
-  if (pass.edges_y) {
-    const uint64_t* edges = pass.edges_y + (x >> 6);
-    const int shift = x & 63;
-    fill_runs<T>(pass.height, cost[1], [&](int64_t y) { return uint32_t(edges[y * words] >> shift) & 0xffff; }, work.run);
-    pad_tile(pass.height, work.run);
-  }
-  columns(work.tile, pass.edges_y ? work.run : nullptr, pass.height, cost, work.minima, finish);
+  const T* run = nullptr;
+  if (pass.edges_y) run = fill_runs<T>(pass.height, cost[1], pass.edges_y + (x >> 6), words_per_row(pass.width), x & 63, work.run);
+  columns(work.tile, run, pass.height, cost, work.minima, finish);
 }
 
 template <class T>
@@ -61,11 +56,11 @@ void plane(const PlanePass& pass, const Sink& sink, int64_t first_tile, int64_t 
         plane_tile(pass, x, work, Store<T>{static_cast<T*>(sink.out), place}, sink.nearest != nullptr);
         break;
       case Finish::kMapF32:
-        plane_tile(pass, x, work, Map<T, float>{static_cast<float*>(sink.out), place, sink.epilogue}, false);
+        plane_tile(pass, x, work, Map<T, float>{static_cast<float*>(sink.out), place, sink.epilogue, sink.stream}, false);
         break;
       case Finish::kMapF64:
         if constexpr (!__is_same(T, float))
-          plane_tile(pass, x, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue}, false);
+          plane_tile(pass, x, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue, sink.stream}, false);
         break;
       case Finish::kNearest:
         place.out_begin += sink.first_voxel;
@@ -73,64 +68,76 @@ void plane(const PlanePass& pass, const Sink& sink, int64_t first_tile, int64_t 
         break;
     }
   }
+  end_of_stream();
+}
+
+// Tiles of an axis pass are fetched in groups of adjacent ones: a row of the group is several neighbouring cache lines, and
+// the rows are a whole plane apart. Straight into a buffer: such rows often fall into the same few sets of the caches.
+template <class T>
+void fetch_group(const AxisPass& pass, int64_t row, int64_t x, int tiles, T* group) {
+  const int64_t plane = pass.rows * pass.width, tile_size = padded_rows(pass.length) * kTile;
+  const T* source = static_cast<const T*>(pass.source) + row * pass.width + x;
+  const int64_t columns = pass.width - x < int64_t(tiles) * kTile ? pass.width - x : int64_t(tiles) * kTile;
+  for (int64_t z = 0; z < pass.length; ++z) {
+    const T* from = source + z * plane;
+    T* to = group + z * kTile;
+    int64_t done = 0;
+    for (; done + kTile <= columns; done += kTile, to += tile_size) __builtin_memcpy(to, from + done, kTile * sizeof(T));
+    if (done < columns)
+      for (int k = 0; k < kTile; ++k) to[k] = done + k < columns ? from[done + k] : kFar<T>;
+  }
+  for (int t = 0; t < tiles; ++t) pad_tile(pass.length, group + t * tile_size);
 }
 
 template <class T, class Each>
-void axis_tile(const AxisPass& pass, int64_t row, int64_t x, Workspace<T>& work, const Each& finish, bool keys) {
-  const int64_t plane = pass.rows * pass.width;
-  const T* source = static_cast<const T*>(pass.source) + row * pass.width + x;
-  const int count = pass.width - x < kTile ? int(pass.width - x) : kTile;
-  for (int64_t z = 0; z < pass.length; ++z) {
-    T* to = work.tile + z * kTile;
-    const T* from = source + z * plane;
-    if (count == kTile) {
-      __builtin_memcpy(to, from, kTile * sizeof(T));
-    } else {
-      for (int k = 0; k < kTile; ++k) to[k] = k < count ? from[k] : kFar<T>;
-    }
-  }
+void axis_tile(const AxisPass& pass, int64_t row, int64_t x, T* tile, Workspace<T>& work, const Each& finish, bool keys) {
   if constexpr (__is_same(T, uint64_t)) {
     if (keys)
       for (int64_t z = 0; z < pass.length; ++z)
-        for (int k = 0; k < kTile; ++k) work.tile[z * kTile + k] += uint64_t(z) << pass.key_shift;
+        for (int k = 0; k < kTile; ++k) tile[z * kTile + k] += uint64_t(z) << pass.key_shift;
   }
-  pad_tile(pass.length, work.tile);
   const T* cost = static_cast<const T*>(pass.cost);
-  if (pass.edges) {
-    const int64_t stride = pass.rows * pass.words;
-    const uint64_t* edges = pass.edges + row * pass.words + (x >> 6);
-    const int shift = x & 63;
-    fill_runs<T>(pass.length, cost[1], [&](int64_t z) { return uint32_t(edges[z * stride] >> shift) & 0xffff; }, work.run);
-    pad_tile(pass.length, work.run);
-  }
-  columns(work.tile, pass.edges ? work.run : nullptr, pass.length, cost, work.minima, finish);
+  const T* run = nullptr;
+  if (pass.edges)
+    run = fill_runs<T>(pass.length, cost[1], pass.edges + row * pass.words + (x >> 6), pass.rows * pass.words, x & 63, work.run);
+  columns(tile, run, pass.length, cost, work.minima, finish);
 }
 
 template <class T>
-void axis(const AxisPass& pass, const Sink& sink, int64_t first_tile, int64_t last_tile, void* memory) {
+void axis(const AxisPass& pass, const Sink& sink, int64_t first_group, int64_t last_group, void* memory) {
   Workspace<T> work(memory, pass.length);
-  const int64_t per_row = (pass.width + kTile - 1) / kTile;
-  for (int64_t t = first_tile; t < last_tile; ++t) {
-    const int64_t row = t / per_row, x = t % per_row * kTile;
-    TilePlace place{x, pass.width, pass.length, pass.rows * pass.width, row * pass.width + x,
-                    pass.rows * pass.words, (pass.first_row + row) * pass.words + (x >> 6)};
-    switch (sink.finish) {
-      case Finish::kStore:
-        axis_tile(pass, row, x, work, Store<T>{static_cast<T*>(sink.out), place}, sink.nearest != nullptr);
-        break;
-      case Finish::kMapF32:
-        axis_tile(pass, row, x, work, Map<T, float>{static_cast<float*>(sink.out), place, sink.epilogue}, false);
-        break;
-      case Finish::kMapF64:
-        if constexpr (!__is_same(T, float))
-          axis_tile(pass, row, x, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue}, false);
-        break;
-      case Finish::kNearest:
-        place.out_begin += sink.first_voxel;
-        if constexpr (__is_same(T, uint64_t)) axis_tile(pass, row, x, work, Unpack{sink.nearest, place}, true);
-        break;
+  const int64_t tile_size = padded_rows(pass.length) * kTile;
+  T* group = work.minima + tile_size;
+  const int64_t group_columns = int64_t(pass.group) * kTile, per_row = (pass.width + group_columns - 1) / group_columns;
+  for (int64_t g = first_group; g < last_group; ++g) {
+    const int64_t row = g / per_row, begin = g % per_row * group_columns;
+    const int64_t tiles_left = (pass.width - begin + kTile - 1) / kTile;
+    const int tiles = tiles_left < pass.group ? int(tiles_left) : pass.group;
+    fetch_group(pass, row, begin, tiles, group);
+    for (int t = 0; t < tiles; ++t) {
+      const int64_t x = begin + t * kTile;
+      T* tile = group + t * tile_size;
+      TilePlace place{x, pass.width, pass.length, pass.rows * pass.width, row * pass.width + x,
+                      pass.rows * pass.words, (pass.first_row + row) * pass.words + (x >> 6)};
+      switch (sink.finish) {
+        case Finish::kStore:
+          axis_tile(pass, row, x, tile, work, Store<T>{static_cast<T*>(sink.out), place}, sink.nearest != nullptr);
+          break;
+        case Finish::kMapF32:
+          axis_tile(pass, row, x, tile, work, Map<T, float>{static_cast<float*>(sink.out), place, sink.epilogue, sink.stream}, false);
+          break;
+        case Finish::kMapF64:
+          if constexpr (!__is_same(T, float))
+            axis_tile(pass, row, x, tile, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue, sink.stream}, false);
+          break;
+        case Finish::kNearest:
+          place.out_begin += sink.first_voxel;
+          if constexpr (__is_same(T, uint64_t)) axis_tile(pass, row, x, tile, work, Unpack{sink.nearest, place}, true);
+          break;
+      }
     }
   }
+  end_of_stream();
 }
 
 }  // namespace fastdist::FASTDIST_LEVEL

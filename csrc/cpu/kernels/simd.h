@@ -79,6 +79,51 @@ FASTDIST_INLINE bool any_less(Vec<T> a, Vec<T> b) {
 #endif
 }
 
+FASTDIST_INLINE Vec<float> square_root(Vec<float> x) {
+#if defined(__AVX512F__)
+  return (Vec<float>)_mm512_maskz_sqrt_ps(0xffff, (__m512)x);  // GCC 12 warns of the plain one's unset operand
+#elif defined(__AVX2__)
+  return (Vec<float>)_mm256_sqrt_ps((__m256)x);
+#elif defined(__SSE2__)
+  return (Vec<float>)_mm_sqrt_ps((__m128)x);
+#else
+  for (int lane = 0; lane < kLanes<float>; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+  return x;
+#endif
+}
+FASTDIST_INLINE Vec<double> square_root(Vec<double> x) {
+#if defined(__AVX512F__)
+  return (Vec<double>)_mm512_maskz_sqrt_pd(0xff, (__m512d)x);
+#elif defined(__AVX2__)
+  return (Vec<double>)_mm256_sqrt_pd((__m256d)x);
+#elif defined(__SSE2__)
+  return (Vec<double>)_mm_sqrt_pd((__m128d)x);
+#else
+  for (int lane = 0; lane < kLanes<double>; ++lane) x[lane] = __builtin_sqrt(x[lane]);
+  return x;
+#endif
+}
+
+// Writes a whole, aligned vector past the caches: for outputs that are larger than these.
+template <class V>
+FASTDIST_INLINE void stream(void* to, V value) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512((__m512i*)to, (__m512i)value);
+#elif defined(__AVX2__)
+  _mm256_stream_si256((__m256i*)to, (__m256i)value);
+#elif defined(__SSE2__)
+  _mm_stream_si128((__m128i*)to, (__m128i)value);
+#else
+  __builtin_memcpy(to, &value, sizeof(V));
+#endif
+}
+// Streamed data becomes visible to other threads in order.
+FASTDIST_INLINE void end_of_stream() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
 // All-ones in the lanes whose bit is set; `bits` holds at least kLanes<T> bits, lowest lane first.
 template <class T>
 FASTDIST_INLINE Vec<Mask<T>> lanes_of(uint64_t bits) {

@@ -6,25 +6,6 @@
 
 namespace fastdist::FASTDIST_LEVEL {
 
-// For a byte of edge bits and a position k in it: distance of voxel k to the nearest voxel beyond one of the byte's edges.
-// An edge at bit e lies between voxels e - 1 and e.
-struct EdgeTable {
-  uint32_t apart[256][8];
-  constexpr EdgeTable() : apart() {
-    for (int byte = 0; byte < 256; ++byte)
-      for (int k = 0; k < 8; ++k) {
-        uint32_t nearest = 1u << 30;
-        for (int e = 0; e < 8; ++e)
-          if (byte >> e & 1) {
-            const uint32_t d = uint32_t(e <= k ? k - e + 1 : e - k);
-            nearest = d < nearest ? d : nearest;
-          }
-        apart[byte][k] = nearest;
-      }
-  }
-};
-constexpr EdgeTable kEdgeTable{};
-
 FASTDIST_INLINE int lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
 FASTDIST_INLINE int highest_bit(uint64_t bits) { return 63 - __builtin_clzll(bits); }
 
@@ -44,41 +25,42 @@ FASTDIST_INLINE RowEdges edges_around(const uint64_t* row, const Neighbours* nei
           high ? (w << 6) + lowest_bit(high) : neighbours[w].after};
 }
 
-// Whole-number row distances of 16 voxels to the nearest edge. At least one edge must exist in the row.
+// floor(log2) of whole numbers from 1 to 2^24, from the exponent of the float that holds them exactly.
+FASTDIST_INLINE Vec<int32_t> floor_log2(Vec<int32_t> x) {
+  return ((Vec<int32_t>)__builtin_convertvector(x, Vec<float>) >> 23) - 127;
+}
+
+// Whole-number row distances of 16 voxels to the nearest edge. At least one edge must exist in the row. An edge at e lies
+// between the voxels e - 1 and e, so that voxel x is x - e + 1 steps from the voxel beyond an edge to its left.
 template <class Count>
 FASTDIST_INLINE void row_distances(const RowEdges& edges, int64_t x, Count* apart) {
-  constexpr int64_t limit = sizeof(Count) == 4 ? int64_t(1) << 30 : int64_t(1) << 40;
-  auto left_of = [&](int64_t begin, int64_t edge) __attribute__((always_inline)) {
-    return Count(edge == kNoneBefore ? limit : begin - edge + 1);
-  };
-  auto right_of = [&](int64_t begin, int64_t edge) __attribute__((always_inline)) {
-    return Count(edge == kNoneAfter ? limit + kTile : edge - begin);
-  };
+  constexpr int64_t none = sizeof(Count) == 4 ? int64_t(1) << 30 : int64_t(1) << 40;
+  const int64_t left = edges.before == kNoneBefore ? none : x - edges.before + 1;
+  const int64_t right = edges.after == kNoneAfter ? none + kTile : edges.after - x;
   if (edges.inside == 0) {
-    const Count left = left_of(x, edges.before), right = right_of(x, edges.after);
     for (int k = 0; k < kTile; ++k) {
-      Count l = left + Count(k), r = right - Count(k);
+      Count l = Count(left) + Count(k), r = Count(right) - Count(k);
       apart[k] = l < r ? l : r;
     }
     return;
   }
-  for (int byte = 0; byte < kTile / 8; ++byte) {
-    const uint32_t bits = edges.inside >> (8 * byte) & 0xff;
-    const uint32_t lower = edges.inside & ((1u << (8 * byte)) - 1);
-    const uint32_t upper = edges.inside >> (8 * byte + 8);
-    const int64_t begin = x + 8 * byte;
-    const Count left = left_of(begin, lower ? x + (31 - __builtin_clz(lower)) : edges.before);
-    const Count right = right_of(begin, upper ? begin + 8 + __builtin_ctz(upper) : edges.after);
-    const uint32_t* within = kEdgeTable.apart[bits];
-    for (int k = 0; k < 8; ++k) {
-      Count l = left + Count(k), r = right - Count(k);
-      Count nearest = l < r ? l : r;
-      // A byte without edges has 2^30 here, more than any finite distance of the row.
-      if constexpr (sizeof(Count) == 4) nearest = Count(within[k]) < nearest ? Count(within[k]) : nearest;
-      else if (bits) nearest = Count(within[k]) < nearest ? Count(within[k]) : nearest;
-      apart[8 * byte + k] = nearest;
-    }
+  // With an edge in the tile no voxel is farther than 16 steps from it: larger distances need not be exact.
+  using V = Vec<int32_t>;
+  constexpr int lanes = kLanes<int32_t>;
+  const int32_t far_left = left < 64 ? int32_t(left) : 64, far_right = right < 64 ? int32_t(right) : 64;
+  alignas(64) int32_t near[kTile];
+  for (int v = 0; v < kTile / lanes; ++v) {
+    V k;
+    for (int lane = 0; lane < lanes; ++lane) k[lane] = v * lanes + lane;
+    V up_to_k;
+    for (int lane = 0; lane < lanes; ++lane) up_to_k[lane] = int32_t((2u << (v * lanes + lane)) - 1);
+    const V all = splat<int32_t>(int32_t(edges.inside));
+    const V below = all & up_to_k, above = all & ~up_to_k;
+    const V l = below != 0 ? k - floor_log2(below) + 1 : k + far_left;
+    const V r = above != 0 ? floor_log2(above & -above) - k : far_right - k;
+    *reinterpret_cast<V*>(near + v * lanes) = minimum(l, r);
   }
+  for (int i = 0; i < kTile; ++i) apart[i] = near[i];
 }
 
 template <class T>
@@ -95,7 +77,8 @@ FASTDIST_INLINE T squared_row(Count<T> apart, T spacing, T weight) {
   }
 }
 
-// Rows of the tile at column x: squared distance along the row to the nearest other label (sources: to the nearest source).
+// Rows of the tile at column x: squared distance along the row to the nearest other label (one-sided: to the nearest clear
+// bit).
 template <class T>
 FASTDIST_INLINE void fill_rows(const PlanePass& pass, int64_t x, T* tile) {
   const int64_t words = words_per_row(pass.width);
@@ -142,38 +125,40 @@ FASTDIST_INLINE void fill_keys(const PlanePass& pass, int64_t x, uint64_t* tile)
   }
 }
 
-// run: [padded n][kTile], squared distance along the column to the nearest voxel beyond an edge. `edge_bits(y)` gives the
-// 16 edge bits between rows y - 1 and y, for 0 <= y <= n.
-template <class T, class EdgeBits>
-FASTDIST_INLINE void fill_runs(int64_t n, T weight, const EdgeBits& edge_bits, T* run) {
-  using V = Vec<T>;
-  constexpr int vectors = kVectorsPerTile<T>;
-  const T beyond = T(2) * T(n) + T(64);  // more than any distance within the column
-  V* rows = reinterpret_cast<V*>(run);
-  V apart[vectors];
-  for (int v = 0; v < vectors; ++v) apart[v] = splat<T>(beyond);
-  for (int64_t y = 0; y < n; ++y) {
-    const uint32_t bits = edge_bits(y);
-    for (int v = 0; v < vectors; ++v) {
-      apart[v] = lanes_of<T>(bits >> (v * kLanes<T>)) ? splat<T>(1) : apart[v] + T(1);
-      rows[y * vectors + v] = apart[v];
-    }
-  }
-  for (int v = 0; v < vectors; ++v) apart[v] = splat<T>(beyond);
-  for (int64_t y = n - 1; y >= 0; --y) {
-    const uint32_t bits = edge_bits(y + 1);
-    for (int v = 0; v < vectors; ++v) {
-      apart[v] = lanes_of<T>(bits >> (v * kLanes<T>)) ? splat<T>(1) : apart[v] + T(1);
-      V nearest = minimum(apart[v], rows[y * vectors + v]);
-      rows[y * vectors + v] = nearest > splat<T>(T(n)) ? splat<T>(kFar<T>) : nearest * nearest * weight;
-    }
-  }
-}
-
 // Rows past the end hold `kFar`, so that they neither serve nor matter.
 template <class T>
 FASTDIST_INLINE void pad_tile(int64_t n, T* tile) {
   for (int64_t i = n * kTile; i < padded_rows(n) * kTile; ++i) tile[i] = kFar<T>;
+}
+
+// run: [padded n][kTile], squared distance along the column to the nearest voxel beyond an edge. The words at
+// edges[y * stride], shifted, hold the tile's edge bits between rows y - 1 and y, for 0 <= y <= n. Returns null instead of
+// `run` where there is no edge at all: most tiles of a sparse image.
+template <class T>
+FASTDIST_INLINE const T* fill_runs(int64_t n, T weight, const uint64_t* edges, int64_t stride, int shift, T* run) {
+  uint64_t any = 0;
+  for (int64_t y = 0; y <= n; ++y) any |= edges[y * stride];
+  if ((any >> shift & 0xffff) == 0) return nullptr;
+  using V = Vec<T>;
+  constexpr int vectors = kVectorsPerTile<T>;
+  const T beyond = T(2) * T(n) + T(64);  // more than any distance within the column
+  V* rows = reinterpret_cast<V*>(run);
+  for (int v = 0; v < vectors; ++v) {
+    const int bit = shift + v * kLanes<T>;
+    V apart = splat<T>(beyond);
+    for (int64_t y = 0; y < n; ++y) {
+      apart = lanes_of<T>(edges[y * stride] >> bit) ? splat<T>(1) : apart + T(1);
+      rows[y * vectors + v] = apart;
+    }
+    apart = splat<T>(beyond);
+    for (int64_t y = n - 1; y >= 0; --y) {
+      apart = lanes_of<T>(edges[(y + 1) * stride] >> bit) ? splat<T>(1) : apart + T(1);
+      const V nearest = minimum(apart, rows[y * vectors + v]);
+      rows[y * vectors + v] = nearest > splat<T>(T(n)) ? splat<T>(kFar<T>) : nearest * nearest * weight;
+    }
+  }
+  pad_tile(n, run);
+  return run;
 }
 
 }  // namespace fastdist::FASTDIST_LEVEL
