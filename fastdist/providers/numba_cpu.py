@@ -110,7 +110,7 @@ def _unsigned(geometry: Geometry, squared: bool, dtype: np.dtype[Any]) -> Finish
     parameters = np.zeros((len(geometry.scale), 7), real)
     parameters[:, kernels.SCALE] = geometry.scale
     if dtype.kind == "i":
-        return Finish(kernels.RAW, np.iinfo(dtype).max, parameters)
+        return Finish(kernels.WHOLE, np.iinfo(dtype).max, parameters)
     return Finish(kernels.SQUARE if squared else kernels.ROOT, math.inf, parameters)
 
 

@@ -23,12 +23,13 @@ import numpy as np
 from fastdist.providers.numba_search import LANES, ROWS, WIDTH, compiled, load, search, store
 
 ONE, TWO, MULTI = range(3)  # modes
-RAW, ROOT, SQUARE, SIGNED = range(4)  # what a pass stores: see `finish`
+KEEP, WHOLE, ROOT, SQUARE, SIGNED = range(5)  # what a pass stores: see `finish`
 SCALE, INSIDE, OUTSIDE, CLIP, FACTOR, EMPTY, FULL = range(
     7
 )  # columns of the parameters of `finish`
 
 UNBOUNDED = 1 << 40  # length of a run that nothing ends
+CHUNK = 4096  # voxels that `convert` takes at a time
 
 
 @compiled
@@ -138,7 +139,8 @@ def _end_runs(sides, ahead, run, best, n, weight, none, everywhere, border):
 def finish(best, sides, line, kind, none, missing, parameters):
     """What becomes of squared distances.
 
-    RAW     the squared distance itself; `missing` for none
+    KEEP    nothing is done: a pass follows
+    WHOLE   the squared distance itself; `missing` for none
     ROOT    scale times the root of the squared distance; `missing` for none
     SQUARE  scale^2 times the squared distance; `missing` for none
     SIGNED  outside root - OUTSIDE, inside INSIDE - root, clipped, times FACTOR; EMPTY or FULL
@@ -148,7 +150,7 @@ def finish(best, sides, line, kind, none, missing, parameters):
     stored = line.dtype.type
     scale = parameters[SCALE]
     count = line.shape[0]
-    if kind == RAW:
+    if kind == WHOLE:
         for i in range(count):
             line[i] = missing if best[i] >= none else stored(best[i])
     elif kind == SQUARE:
@@ -174,16 +176,16 @@ def finish(best, sides, line, kind, none, missing, parameters):
 
 @compiled
 def columns(
-    labels, repeat, first_class, work, out, items, costs, none, missing, mode, border, kind,
-    parameters, first, last,
+    labels, repeat, first_class, work, items, costs, none, missing, mode, border, kind, parameters,
+    first, last,
 ):  # fmt: skip
-    """One axis of all images: the tiles of columns first <= u < last.
+    """One axis of all images, in place: the tiles of columns first <= u < last.
 
     labels : [images / repeat, planes, n, width]; as for `rows`. In mode ONE only read for the sign
-    work, out : [images, planes, n, width]; may be the same memory
+    work : [images, planes, n, width]
     costs : [1 or images / items, 2 c + 1], c a multiple of 8 and at least n
-    none, missing : of the dtype of `work` and of `out`
-    parameters : [1 or images / items, 7]
+    none, missing : of the dtype of `work`
+    kind, parameters : what is stored, see `finish`; parameters [1 or images / items, 7]
     """
     planes, n, width = work.shape[1:]
     tiles = (width + LANES - 1) // LANES
@@ -196,7 +198,6 @@ def columns(
     best = np.zeros(size, work.dtype)
     ahead = np.empty(used if mode != ONE else 0, work.dtype)
     sides = np.zeros(used if sided else 0, labels.dtype)
-    values = np.empty(used, out.dtype)
     minima = np.empty(blocks * LANES, work.dtype)
     group_minima = np.empty((blocks + group - 1) // group * LANES, work.dtype)
     lowest = np.empty(LANES, work.dtype)
@@ -229,6 +230,34 @@ def columns(
                     best[i] = min(best[i], edge)
         if n > 1:
             search(source, None, best, None, slop, cost, minima, group_minima, lowest, top)
-        line = parameters[min(image // items, parameters.shape[0] - 1)]
-        finish(best, sides, values, kind, none, missing, line)
-        store(values, out[image, plane], x, lanes)
+        if kind != KEEP:
+            line = parameters[min(image // items, parameters.shape[0] - 1)]
+            finish(best[:used], sides, best[:used], kind, none, missing, line)
+        store(best, work[image, plane], x, lanes)
+
+
+@compiled
+def convert(
+    labels, repeat, first_class, work, items, kind, none, missing, parameters, out, first, last
+):
+    """Squared distances to an output of another dtype: the chunks of voxels first <= u < last.
+
+    labels : [images / repeat, voxels]; only read where kind is SIGNED
+    work, out : [images, voxels]; may be the same memory
+    """
+    voxels = work.shape[1]
+    chunks = (voxels + CHUNK - 1) // CHUNK
+    best = np.empty(CHUNK, work.dtype)
+    sides = np.empty(CHUNK, np.uint8)
+    for unit in range(first, last):
+        image = unit // chunks
+        start = unit % chunks * CHUNK
+        end = min(start + CHUNK, voxels)
+        best[: end - start] = work[image, start:end]
+        if kind == SIGNED:
+            line = labels[image // repeat, start:end]
+            wanted = first_class + image % repeat
+            for i in range(end - start):
+                sides[i] = line[i] == wanted
+        row = parameters[min(image // items, parameters.shape[0] - 1)]
+        finish(best, sides, out[image, start:end], kind, none, missing, row)

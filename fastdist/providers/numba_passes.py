@@ -182,32 +182,26 @@ def transform(
     images, voxels = out.shape
     dtype, space = geometry.dtype, geometry.space
     none = dtype.type(none_of(dtype))
-    if out.dtype == dtype:
-        work = out
-    elif out.dtype.itemsize == dtype.itemsize:
-        work = out.view(dtype)  # each tile is read before it is written
-    else:
-        work = np.empty(out.shape, dtype)
+    shared = out.dtype.itemsize == dtype.itemsize
+    work = out.view(dtype) if shared else np.empty(out.shape, dtype)
     axes = len(space)
     row_costs = geometry.costs(axes - 1)
-    asleep = np.zeros((1, 7), dtype if dtype.kind == "f" else np.float64)
+    parameters = finish.parameters.astype(dtype if dtype.kind == "f" else np.float64, copy=False)
 
     def pass_along(position: int) -> tuple[Callable[[int, int], None], int, int]:
         planes, n, width = _span(space, position)
         costs = geometry.costs(position)
-        last = position == 0
-        sides = (signs if last else labels).reshape(-1, planes, n, width)
-        into = out if last else work
-        missing = into.dtype.type(finish.missing) if last else none
-        kind = finish.kind if last else kernels.RAW
-        parameters = finish.parameters if last else asleep
+        last = position == 0 and out.dtype == dtype
+        sides = (signs if position == 0 else labels).reshape(-1, planes, n, width)
+        missing = dtype.type(finish.missing) if last else none
+        kind = finish.kind if last else kernels.KEEP
         bordered = border and not geometry.added(position)
         shape = (images, planes, n, width)
         tiles = -(-width // LANES)
 
         run = partial(
-            kernels.columns, sides, repeat, first_class, work.reshape(shape), into.reshape(shape),
-            items, costs, none, missing, mode, bordered, kind, parameters,
+            kernels.columns, sides, repeat, first_class, work.reshape(shape), items, costs, none,
+            missing, mode, bordered, kind, parameters,
         )  # fmt: skip
         return run, images * planes, tiles
 
@@ -238,6 +232,23 @@ def transform(
     for position in range(axes - 3, -1, -1):
         columns, slices, tiles = pass_along(position)
         spread(columns, slices * tiles, total)
+    if out.dtype != dtype:
+        _convert(signs, repeat, first_class, work, none, items, finish, out)
+
+
+def _convert(
+    signs: Array, repeat: int, first_class: int, work: Array, none: Any, items: int,
+    finish: Finish, out: Array,
+) -> None:  # fmt: skip
+    from fastdist.providers.numba_kernels import CHUNK, convert
+
+    images, voxels = out.shape
+    missing = out.dtype.type(finish.missing)
+    job = partial(
+        convert, signs, repeat, first_class, work, items, finish.kind, none, missing,
+        finish.parameters, out,
+    )  # fmt: skip
+    spread(job, images * -(-voxels // CHUNK), out.size)
 
 
 def transform_with_sites(
@@ -280,15 +291,14 @@ def transform_with_sites(
             none, slop, int(starts[position]),
         )  # fmt: skip
         spread(columns, images * shape[1] * -(-shape[3] // LANES), total)
-    shifts = np.zeros(len(indices), np.int64)
-    masks = np.zeros(len(indices), np.int64)
-    for position, axis in enumerate(geometry.kept):
-        if axis is not None:
-            shifts[axis] = starts[position]
-            masks[axis] = (1 << bits[position]) - 1
-
-    unpack = partial(
-        kernels.unpack, work, keys, none, shifts, masks, items, finish.kind,
-        distances.dtype.type(finish.missing), finish.parameters, distances, indices,
-    )  # fmt: skip
-    spread(unpack, images * -(-voxels // kernels.CHUNK), total)
+    _convert(mask, 1, 0, work, none, items, finish, distances)
+    for axis in range(len(indices)):
+        shift, mask_of_axis = 0, 0  # of an axis of one voxel
+        if axis in geometry.kept:
+            position = geometry.kept.index(axis)
+            shift, mask_of_axis = int(starts[position]), (1 << bits[position]) - 1
+        unpack = partial(
+            kernels.unpack, work.reshape(-1), keys.reshape(-1), none, shift, mask_of_axis,
+            indices[axis].reshape(-1),
+        )  # fmt: skip
+        spread(unpack, total, total)

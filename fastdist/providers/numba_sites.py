@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastdist.providers.numba_kernels import finish
 from fastdist.providers.numba_search import LANES, ROWS, compiled, load, search, store
-
-CHUNK = 4096  # voxels whose keys are taken apart together
 
 
 @compiled
@@ -93,30 +90,12 @@ def columns_with_sites(work, keys, items, costs, none, slop, shift, first, last)
 
 
 @compiled
-def unpack(
-    work, keys, none, shifts, masks, items, kind, missing, parameters, distances, indices,
-    first, last,
-):  # fmt: skip
-    """Distances, and coordinates out of keys, for the chunks of voxels first <= u < last.
+def unpack(work, keys, none, shift, mask, out, first, last):
+    """Coordinates along one axis out of keys, of the voxels first <= v < last of all images.
 
-    work, keys, distances : [images, voxels]
-    shifts, masks : for each axis of `indices` its lowest bit in the keys, and a mask for the rest
-    indices : [axes, images, voxels]; -1 where there is no zero voxel
+    work, keys, out : [images * voxels]; -1 where there is no zero voxel
+    shift, mask : the lowest bit of this axis in the keys, and a mask for the rest
     """
-    voxels = work.shape[1]
-    chunks = (voxels + CHUNK - 1) // CHUNK
-    nothing = np.zeros(0, np.uint8)
-    coordinate = indices.dtype.type
-    for unit in range(first, last):
-        image = unit // chunks
-        start = unit % chunks * CHUNK
-        end = min(start + CHUNK, voxels)
-        best = work[image, start:end]
-        line = parameters[min(image // items, parameters.shape[0] - 1)]
-        finish(best, nothing, distances[image, start:end], kind, none, missing, line)
-        for axis in range(indices.shape[0]):
-            out = indices[axis, image, start:end]
-            shift, mask = shifts[axis], masks[axis]
-            key = keys[image, start:end]
-            for i in range(end - start):
-                out[i] = coordinate(-1 if best[i] >= none else (key[i] >> shift) & mask)
+    coordinate = out.dtype.type
+    for i in range(first, last):
+        out[i] = coordinate(-1 if work[i] >= none else (keys[i] >> shift) & mask)
