@@ -22,7 +22,7 @@ help:
 	@echo "make asan          a selection of them under AddressSanitizer and UBSan"
 	@echo "make lint          ruff and mypy"
 	@echo "make wheel         a wheel, in dist/"
-	@echo "make bench         the benchmarks"
+	@echo "make bench         fastdist against the other libraries, one thread, several minutes"
 	@echo "make build         compile csrc/ again, what has changed of it"
 	@echo "make clean         what was built; make distclean: the environment too"
 	@echo
@@ -65,7 +65,7 @@ wheel: env
 	$(PY) scripts/abi_audit.py dist/*.whl
 
 bench: env
-	$(PY) -m pytest benchmarks $(ARGS)
+	$(PY) -m benchmarks $(ARGS)
 
 asan: env
 	PY=$(PY) scripts/asan.sh $(ARGS)

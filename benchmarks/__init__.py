@@ -1,0 +1,1 @@
+"""fastdist measured against the field: ``python -m benchmarks``, see docs/benchmarks.md."""

@@ -1,0 +1,102 @@
+"""fastdist's entrants, and the checks that every entrant of a signed map passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import fastdist
+from benchmarks import peers
+from benchmarks.contest import Entrant
+from fastdist import providers
+
+OURS = "fastdist"
+FRESH = "fastdist, new output"
+
+
+def entrants(
+    mask: np.ndarray, ndim: int, want: np.ndarray | None, sampling: Sequence[float] | None = None
+) -> list[Entrant]:
+    """A signed map into `out=`, and one into a new tensor; `want` is the map it must be."""
+    image = torch.from_numpy(mask)
+    out = torch.zeros(mask.shape)
+    options: dict[str, Any] = {"ndim": ndim, "sampling": sampling}
+    check = None if want is None else partial(difference, want)
+    return [
+        Entrant(OURS, lambda: fastdist.signed_distance(image, out=out, **options), check),
+        Entrant(FRESH, lambda: fastdist.signed_distance(image, **options), check),
+    ]
+
+
+def numba_entrant(
+    mask: np.ndarray, ndim: int, want: np.ndarray, sampling: Sequence[float] | None = None
+) -> Entrant:
+    """The same by the provider numba, into `out=`."""
+    image, out = torch.from_numpy(mask), torch.zeros(mask.shape)
+
+    def call() -> torch.Tensor:
+        return fastdist.signed_distance(image, sampling, ndim=ndim, out=out)
+
+    return Entrant(
+        "fastdist, numba",
+        call,
+        partial(difference, want),
+        within=lambda: providers.forced("numba"),
+    )
+
+
+def difference(want: np.ndarray, got: Any) -> float:
+    """The largest error, relative to the distance where that exceeds 1."""
+    got = np.asarray(got)
+    assert got.shape == want.shape, f"{got.shape} instead of {want.shape}"
+    worst = 0.0
+    for g, w in zip(got.reshape(len(got), -1), want.reshape(len(want), -1), strict=True):
+        worst = max(worst, float(np.max(np.abs(g - w) / np.maximum(1.0, np.abs(w)), initial=0)))
+    return worst
+
+
+def edt_entrant(
+    mask: np.ndarray, want: np.ndarray, sampling: Sequence[float] | None, threads: int
+) -> Entrant:
+    """`edt.edt(mask + 1)`; the sum is made beforehand and costs it nothing."""
+    marked = mask + 1
+    h = min(sampling) if sampling is not None else 1.0
+    return Entrant(
+        EDT,
+        lambda: peers.edt_unsigned(marked, sampling, threads),
+        lambda got: difference(peers.magnitude(want, mask, h), got),
+    )
+
+
+EDT = "edt.edt(mask + 1)"
+SCIPY = "SciPy"
+OPENCV = "OpenCV PRECISE"
+
+
+def needed(name: str) -> None:
+    """Skip, with a line that says how to install what is missing."""
+    if peers.module(name) is None:
+        pytest.skip(f"{name} is not installed: {peers.install[name]}")
+
+
+def missing(*names: str) -> dict[str, str]:
+    """The peers that are not installed, and how to install them."""
+    return {name: peers.install[name] for name in names if peers.module(name) is None}
+
+
+class Once:
+    """An oracle that is also an entrant: the first call's result is kept for the checks."""
+
+    def __init__(self, call: Callable[[], np.ndarray]) -> None:
+        self.entrant = Entrant(SCIPY, call)
+        self.want = self.entrant.once()
+        self.entrant.error = 0.0
+        self.entrant.first = self._counted  # type: ignore[method-assign]
+
+    def _counted(self) -> None:
+        """The oracle has been called once already: no second first call."""

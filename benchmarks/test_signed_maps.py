@@ -1,0 +1,112 @@
+"""Signed maps of one mask: 3-D against `edt` and SciPy, 2-D against OpenCV too."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from benchmarks import inputs, ours, peers
+from benchmarks.contest import Case, Entrant
+from benchmarks.ours import EDT, OPENCV, SCIPY
+
+CUBE = (256, 256, 256)
+ANISOTROPIC = (1.0, 1.0, 3.0)
+
+CASES_3D = {
+    "128^3 lesions, patient 19": (partial(inputs.lesions_3d, "19"), None),
+    "128^3 lesions, patient 07": (partial(inputs.lesions_3d, "07"), None),
+    "256^3 blobs": (partial(inputs.blobs, CUBE), None),
+    "256^3 noise": (partial(inputs.noise, CUBE), None),
+    "256^3 one seed": (partial(inputs.one_seed, CUBE), None),
+    "256^3 blobs, spacing (1,1,3)": (partial(inputs.blobs, CUBE), ANISOTROPIC),
+}
+CASES_2D = {
+    "16 x 256^2 lesions": inputs.lesions_2d,
+    "2048^2 vessels": lambda: inputs.vessels((2048, 2048))[None],
+    "2048^2 blobs": lambda: inputs.blobs((2048, 2048), grain=32)[None],
+}
+
+
+@pytest.mark.parametrize("name", CASES_3D)
+def test_3d(name, contest, threads, full):
+    ours.needed("scipy")
+    ours.needed("edt")
+    make, sampling = CASES_3D[name]
+    mask = make()
+    oracle = ours.Once(lambda: peers.scipy_signed(mask, sampling))
+    want = oracle.want
+    field = [
+        *ours.entrants(mask, 3, want, sampling),
+        ours.edt_entrant(mask, want, sampling, threads),
+        oracle.entrant,
+    ]
+    if peers.module("numba") is not None:
+        field.append(ours.numba_entrant(mask, 3, want, sampling))
+    if full:
+        field.append(_sdf(mask, want, sampling, threads))
+    floors = {EDT: 6, SCIPY: 80} if sampling else {EDT: 8, SCIPY: 80}
+    contest(
+        Case(
+            f"signed map, {name}",
+            "signed map, 3-D",
+            field,
+            mask.size,
+            floors,
+            details=_details(mask, sampling),
+            missing=ours.missing("numba"),
+        )
+    )
+
+
+def _sdf(mask, want, sampling, threads):
+    h = min(sampling) if sampling else 1.0
+    unshifted = want - h * (mask != 0)  # sdf: positive inside
+    return Entrant(
+        "edt.sdf",
+        lambda: peers.edt_sdf(mask, sampling, threads),
+        lambda got: ours.difference(-unshifted, got),
+    )
+
+
+@pytest.mark.parametrize("name", CASES_2D)
+def test_2d(name, contest, threads):
+    ours.needed("scipy")
+    ours.needed("cv2")
+    masks = CASES_2D[name]()
+    oracle = ours.Once(lambda: peers.scipy_signed_batch(masks))
+    want = oracle.want
+    field = [
+        *ours.entrants(masks, 2, want),
+        Entrant(OPENCV, peers.opencv_signed(masks), partial(ours.difference, want), tolerance=1e-3),
+        oracle.entrant,
+    ]
+    if peers.module("edt") is not None:
+        marked = masks + 1
+        field.append(
+            Entrant(
+                EDT,
+                lambda: peers.edt_unsigned_batch(marked, threads),
+                lambda got: ours.difference(peers.magnitude(want, masks), np.stack(got)),
+            )
+        )
+    contest(
+        Case(
+            f"signed map, {name}",
+            "signed map, 2-D",
+            field,
+            masks.size,
+            {OPENCV: 8},
+            details=_details(masks),
+            missing=ours.missing("edt"),
+        )
+    )
+
+
+def _details(mask, sampling=None):
+    return {
+        "shape": list(mask.shape),
+        "sampling": sampling,
+        "foreground": float(mask.mean()),
+        "in": "uint8",
+        "out": "float32",
+    }
