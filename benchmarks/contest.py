@@ -95,6 +95,7 @@ class Case:
     voxels: int
     floors: dict[str, float] = field(default_factory=dict)  # other library -> smallest ratio
     ceiling: float | None = None  # largest allowed ns/voxel
+    patience: float = float("inf")  # seconds for each peer, where ours matters more than they do
     details: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)  # peer -> how to install it
 
@@ -109,7 +110,7 @@ class Case:
     def others(self, budget: float) -> None:
         """One round: everybody in turn, ours last, warm, ready for the call pytest times."""
         for entrant in [*self.entrants[1:], self.ours]:
-            entrant.visit(budget)
+            entrant.visit(budget if entrant is self.ours else min(budget, self.patience))
 
     def result(self) -> dict[str, Any]:
         """The JSON record."""

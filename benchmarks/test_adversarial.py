@@ -41,6 +41,7 @@ def test_adversarial(name, contest, threads):
             [one, fresh, rival],
             mask.size,
             ceiling=10.0,
+            patience=3.0,
             details={"shape": list(mask.shape), "error_against_scipy_at_48^3": error},
         )
     )
@@ -68,6 +69,7 @@ def test_adversarial_with_spacing(name, contest, threads, full):
             [one, fresh, rival],
             mask.size,
             ceiling=10.0,
+            patience=3.0,
         )
     )
 

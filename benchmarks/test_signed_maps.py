@@ -12,18 +12,33 @@ from benchmarks.ours import EDT, OPENCV, SCIPY
 CUBE = (256, 256, 256)
 ANISOTROPIC = (1.0, 1.0, 3.0)
 
-CASES_3D = {
-    "128^3 lesions, patient 19": (partial(inputs.lesions_3d, "19"), None),
-    "128^3 lesions, patient 07": (partial(inputs.lesions_3d, "07"), None),
-    "256^3 blobs": (partial(inputs.blobs, CUBE), None),
-    "256^3 noise": (partial(inputs.noise, CUBE), None),
-    "256^3 one seed": (partial(inputs.one_seed, CUBE), None),
-    "256^3 blobs, spacing (1,1,3)": (partial(inputs.blobs, CUBE), ANISOTROPIC),
+STRONG = {EDT: 8, SCIPY: 80}
+SPACED = {EDT: 6, SCIPY: 80}
+CASES_3D = {  # image, spacing, floors
+    "128^3 lesions, patient 19": (partial(inputs.lesions_3d, "19"), None, STRONG),
+    "128^3 lesions, patient 07": (partial(inputs.lesions_3d, "07"), None, STRONG),
+    "32^3 blobs": (partial(inputs.blobs, (32, 32, 32)), None, {}),
+    "64^3 blobs": (partial(inputs.blobs, (64, 64, 64)), None, {}),
+    "128^3 blobs": (partial(inputs.blobs, (128, 128, 128)), None, {}),
+    "256^3 blobs": (partial(inputs.blobs, CUBE), None, STRONG),
+    "256^3 noise": (partial(inputs.noise, CUBE), None, STRONG),
+    "256^3 one seed": (partial(inputs.one_seed, CUBE), None, STRONG),
+    "256^3 blobs, spacing (1,1,3)": (partial(inputs.blobs, CUBE), ANISOTROPIC, SPACED),
 }
+
+
+def _square(size):
+    return inputs.blobs((size, size), grain=32)[None]
+
+
 CASES_2D = {
-    "16 x 256^2 lesions": inputs.lesions_2d,
-    "2048^2 vessels": lambda: inputs.vessels((2048, 2048))[None],
-    "2048^2 blobs": lambda: inputs.blobs((2048, 2048), grain=32)[None],
+    "16 x 256^2 lesions": (inputs.lesions_2d, {OPENCV: 8}),
+    "2048^2 vessels": (lambda: inputs.vessels((2048, 2048))[None], {OPENCV: 8}),
+    "256^2 blobs": (partial(_square, 256), {}),
+    "512^2 blobs": (partial(_square, 512), {}),
+    "1024^2 blobs": (partial(_square, 1024), {}),
+    "2048^2 blobs": (partial(_square, 2048), {OPENCV: 8}),
+    "4096^2 blobs": (partial(_square, 4096), {}),
 }
 
 
@@ -31,7 +46,7 @@ CASES_2D = {
 def test_3d(name, contest, threads, full):
     ours.needed("scipy")
     ours.needed("edt")
-    make, sampling = CASES_3D[name]
+    make, sampling, floors = CASES_3D[name]
     mask = make()
     oracle = ours.Once(lambda: peers.scipy_signed(mask, sampling))
     want = oracle.want
@@ -44,7 +59,6 @@ def test_3d(name, contest, threads, full):
         field.append(ours.numba_entrant(mask, 3, want, sampling))
     if full:
         field.append(_sdf(mask, want, sampling, threads))
-    floors = {EDT: 6, SCIPY: 80} if sampling else {EDT: 8, SCIPY: 80}
     contest(
         Case(
             f"signed map, {name}",
@@ -69,10 +83,13 @@ def _sdf(mask, want, sampling, threads):
 
 
 @pytest.mark.parametrize("name", CASES_2D)
-def test_2d(name, contest, threads):
+def test_2d(name, contest, threads, full):
     ours.needed("scipy")
     ours.needed("cv2")
-    masks = CASES_2D[name]()
+    if "4096" in name and not full:
+        pytest.skip("with --full")
+    make, floors = CASES_2D[name]
+    masks = make()
     oracle = ours.Once(lambda: peers.scipy_signed_batch(masks))
     want = oracle.want
     field = [
@@ -95,7 +112,7 @@ def test_2d(name, contest, threads):
             "signed map, 2-D",
             field,
             masks.size,
-            {OPENCV: 8},
+            floors,
             details=_details(masks),
             missing=ours.missing("edt"),
         )
