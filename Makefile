@@ -61,6 +61,7 @@ lint: env
 	$(VENV)/bin/mypy
 
 wheel: env
+	rm -rf dist
 	PIP_CONSTRAINT=$(VENV)/constraints.txt $(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(PY) scripts/abi_audit.py dist/*.whl
 
