@@ -54,6 +54,7 @@ def test_3d(name, contest, threads, full):
         *ours.entrants(mask, 3, want, sampling),
         ours.edt_entrant(mask, want, sampling, threads),
         oracle.entrant,
+        ours.floor_entrant(mask),
     ]
     if peers.module("numba") is not None:
         field.append(ours.numba_entrant(mask, 3, want, sampling))
@@ -96,6 +97,7 @@ def test_2d(name, contest, threads, full):
         *ours.entrants(masks, 2, want),
         Entrant(OPENCV, peers.opencv_signed(masks), partial(ours.difference, want), tolerance=1e-3),
         oracle.entrant,
+        ours.floor_entrant(masks),
     ]
     if peers.module("edt") is not None:
         marked = masks + 1
