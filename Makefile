@@ -66,6 +66,8 @@ wheel: env
 	$(PY) scripts/abi_audit.py dist/*.whl
 
 bench: env
+	@$(PY) -m pip install --quiet --no-deps -c constraints.txt exacta || \
+	    echo "exacta has no wheel for this Python: measured without it"
 	$(PY) -m benchmarks $(ARGS)
 
 asan: env
