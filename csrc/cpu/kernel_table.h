@@ -42,8 +42,8 @@ enum class Finish {
 struct NearestOutput {
   int64_t ndim = 0;
   int64_t image_voxels = 0;
-  int shift[64] = {};   // right shift of the coordinate on axis a
-  int bits[64] = {};
+  uint8_t shift[64] = {};  // right shift of the coordinate on axis a
+  uint8_t bits[64] = {};
   int squared_shift = 0;
   double scale = 1;
   bool squared = false;         // distances are wanted squared
@@ -67,6 +67,7 @@ struct PlanePass {
   int64_t first_row;                // of this plane within the bit planes of the epilogue
   int key_shift_x, key_shift_y;     // keys only: where the coordinates go; the squared distance starts at key_shift_d
   int key_shift_d;
+  int group;                        // tiles that are filled together: 1, 2 or 4
 };
 
 // A further axis. Tiles lie in the `rows` x `width` plane spanned by the axes behind it.
@@ -128,7 +129,7 @@ struct KernelTable {
   int64_t (*pack_differ)(const void* left, const void* right, Element type, int64_t count, uint64_t* bits);
   int64_t (*classify)(const void* labels, const LabelRange&, const uint8_t* valid, int64_t count, uint16_t* classes);
   // Indexed by Arithmetic.
-  void (*plane[4])(const PlanePass&, const Sink&, int64_t first_tile, int64_t last_tile, void* workspace);
+  void (*plane[4])(const PlanePass&, const Sink&, int64_t first_group, int64_t last_group, void* workspace);
   void (*axis[4])(const AxisPass&, const Sink&, int64_t first_group, int64_t last_group, void* workspace);
   // Over voxels [begin, end) of one image.
   void (*sums)(const SumsInput&, int64_t begin, int64_t end, double* sums);

@@ -200,6 +200,12 @@ class Transform {
         : x(height * words * 8), y((height + 1) * words * 8), neighbours(height * words * int64_t(sizeof(Neighbours))) {}
   };
 
+  // The four tiles of a word share its neighbours; fewer where they would crowd the second-level cache.
+  int plane_group() const {
+    const int64_t tile = padded(height_) * 16 * size_;
+    return tile * 4 <= (512 << 10) ? 4 : tile * 2 <= (512 << 10) ? 2 : 1;
+  }
+
   PlanePass plane_pass(int64_t plane, const PlaneEdges& edges, const CostTable& cost) const {
     const int x = image_.ndim > 0 ? image_.ndim - 1 : 0, y = image_.ndim >= 2 ? x - 1 : 0;
     PlanePass pass{};
@@ -217,15 +223,17 @@ class Transform {
     pass.key_shift_x = key_shift(x);
     pass.key_shift_y = key_shift(y);
     pass.key_shift_d = cost_shift();
+    pass.group = plane_group();
     return pass;
   }
 
   void plane_passes(void* squares) {
     const bool last = image_.ndim < 3;
-    const int64_t tiles = (image_.width + 15) / 16;
+    const int group = plane_group();
+    const int64_t groups = (image_.width + group * 16 - 1) / (group * 16);
     const CostTable cost(arithmetic_, height_, image_.ndim >= 2 ? metric_.weight[image_.ndim - 2] : 1.0, cost_shift());
     const auto kernel = kernels().plane[int(arithmetic_)];
-    const int64_t bytes = workspace_bytes(height_, size_, 1);
+    const int64_t bytes = workspace_bytes(height_, size_, group);
     auto run_plane = [&](int64_t plane, PlaneEdges& edges, Threads threads) {
       threads.loop(height_, threads.grain(height_), [&](int64_t begin, int64_t end) {
         edges_of_rows(plane, begin, end, edges.x.as<uint64_t>(), edges.neighbours.as<Neighbours>(),
@@ -233,7 +241,7 @@ class Transform {
       });
       const PlanePass pass = plane_pass(plane, edges, cost);
       const Sink to = sink(last, squares, plane * height_ * image_.width);
-      threads.loop(tiles, threads.grain(tiles), [&](int64_t begin, int64_t end) {
+      threads.loop(groups, threads.grain(groups), [&](int64_t begin, int64_t end) {
         Buffer workspace(bytes);
         kernel(pass, to, begin, end, workspace.as<void>());
       });
@@ -289,7 +297,7 @@ class Transform {
       pass.group = int(group);
       const Sink to = sink(axis == 0, squares, block * block_voxels);
       threads_.loop(groups, threads_.grain(groups), [&](int64_t begin, int64_t end) {
-        Buffer workspace(workspace_bytes(length, size_, group + 1));
+        Buffer workspace(workspace_bytes(length, size_, group));
         kernel(pass, to, begin, end, workspace.as<void>());
       });
     }
@@ -317,8 +325,8 @@ int bits_for(double largest) {
 bool key_layout(const Image& image, const Metric& metric, NearestOutput* nearest) {
   int shift = 0;
   for (int axis = 0; axis < image.ndim; ++axis) {
-    nearest->bits[axis] = bits_for(double(image.shape[axis] - 1));
-    nearest->shift[axis] = shift;
+    nearest->bits[axis] = uint8_t(bits_for(double(image.shape[axis] - 1)));
+    nearest->shift[axis] = uint8_t(shift < 64 ? shift : 63);
     shift += nearest->bits[axis];
   }
   nearest->squared_shift = shift;

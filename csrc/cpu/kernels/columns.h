@@ -49,7 +49,8 @@ FASTDIST_INLINE Vec<T> worst_of(const Vec<T>* best) {
 inline int64_t padded_rows(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
 
 // tile: [padded_rows(n)][kTile], rows past n hold kFar. run: the same shape, or null. cost: w d^2 for 0 <= d < n + 8.
-// minima: scratch for padded_rows(n) / 8 vectors. finish(first row, vector in the tile, best[8]) takes the results.
+// minima: scratch for padded_rows(n) / 8 vectors. finish(first row, vector in the tile, best[8], all zero) takes the results.
+// Blocks of nothing but sources are common in one-sided transforms (the background of a mask): they stay zero, at once.
 template <class T, class Finish>
 FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* cost, T* scratch, const Finish& finish) {
   using V = Vec<T>;
@@ -67,6 +68,15 @@ FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* co
     int64_t served = 0;  // the block that last improved a target
     for (int64_t t = 0; t < blocks; ++t) {
       V best[kBlock];
+      if (!within) {
+        V most = f[t * kBlock * stride];
+        for (int i = 1; i < kBlock; ++i) most = maximum(most, f[(t * kBlock + i) * stride]);
+        if (!any_less<T>(V{}, most)) {
+          for (int k = 0; k < kBlock; ++k) best[k] = V{};
+          finish(t * kBlock, vector, best, true);
+          continue;
+        }
+      }
 #pragma GCC unroll 8
       for (int k = 0; k < kBlock; ++k) best[k] = within ? within[(t * kBlock + k) * stride] : splat<T>(kFar<T>);
       V worst = worst_of<T>(best);
@@ -94,7 +104,7 @@ FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* co
         if (s <= t && t - s != first) visit(t - s);
         if (t + s < blocks && t + s != first) visit(t + s);
       }
-      finish(t * kBlock, vector, best);
+      finish(t * kBlock, vector, best, false);
     }
   }
 }

@@ -23,7 +23,7 @@ template <class T>
 struct Store {
   T* out;
   TilePlace place;
-  FASTDIST_INLINE void operator()(int64_t row, int vector, const Vec<T>* best) const {
+  FASTDIST_INLINE void operator()(int64_t row, int vector, const Vec<T>* best, bool) const {
     constexpr int lanes = kLanes<T>;
     const int count = place.lanes(vector * lanes, lanes);
 #pragma GCC unroll 8
@@ -70,7 +70,7 @@ struct Map {
   TilePlace place;
   const Epilogue* epilogue;
   bool stream_out;
-  FASTDIST_INLINE void operator()(int64_t row, int vector, const Vec<T>* best) const {
+  FASTDIST_INLINE void operator()(int64_t row, int vector, const Vec<T>* best, bool all_zero) const {
     // Tiles are read and written in parts of one vector of the wider of the two types.
     constexpr int most = kLanes<T>, lanes = kLanes<Out> < most ? kLanes<Out> : most;
     if (place.lanes(vector * most, most) == 0) return;
@@ -88,7 +88,8 @@ struct Map {
       for (int k = 0; k < rows; ++k, to += place.out_stride, word += place.bit_stride) {
         alignas(64) T squared[most < kLanes<Out> ? kLanes<Out> : most] = {};
         *reinterpret_cast<Vec<T>*>(squared) = best[k];
-        V value = root_of_part<Out>(squared + begin, e.below_2_24) * numbers.scale;
+        V value{};
+        if (!all_zero) value = root_of_part<Out>(squared + begin, e.below_2_24) * numbers.scale;
         if (e.inside) {
           const V inside = numbers.inside_shift - value, outside = value - numbers.outside_shift;
           value = lanes_of<Out>(e.inside[word] >> bit) ? inside : outside;
@@ -114,44 +115,50 @@ struct Map {
   };
 };
 
-// Keys into distances and coordinates. Streams: nothing here is reused.
+// Keys into distances and coordinates.
 struct Unpack {
   const NearestOutput* nearest;
   TilePlace place;
-  FASTDIST_INLINE void operator()(int64_t row, int vector, const Vec<uint64_t>* best) const {
+  FASTDIST_INLINE void operator()(int64_t row, int vector, const Vec<uint64_t>* best, bool) const {
     constexpr int lanes = kLanes<uint64_t>;
     const int count = place.lanes(vector * lanes, lanes);
     if (count == 0) return;
+    const NearestOutput n = *nearest;  // a copy: the compiler cannot know that the outputs do not overlap it
     for (int k = 0; k < kBlock; ++k) {
       if (row + k >= place.rows) return;
       const int64_t to = place.out_begin + (row + k) * place.out_stride + vector * lanes;
-      alignas(64) uint64_t key[lanes];
-      *reinterpret_cast<Vec<uint64_t>*>(key) = best[k];
-      if (nearest->distances) distances(key, to, count);
-      for (int a = 0; a < int(nearest->ndim); ++a) {
-        const uint64_t mask = (uint64_t(1) << nearest->bits[a]) - 1;
-        const int shift = nearest->shift[a];
-        if (nearest->wide) {
-          int64_t* at = static_cast<int64_t*>(nearest->indices) + a * nearest->axis_stride + to;
-          for (int lane = 0; lane < count; ++lane) at[lane] = int64_t(key[lane] >> shift & mask);
-        } else {
-          int32_t* at = static_cast<int32_t*>(nearest->indices) + a * nearest->axis_stride + to;
-          for (int lane = 0; lane < count; ++lane) at[lane] = int32_t(key[lane] >> shift & mask);
-        }
-      }
+      unpack(n, best[k], to, count);
     }
   }
-  FASTDIST_INLINE void distances(const uint64_t* key, int64_t to, int count) const {
-    for (int lane = 0; lane < count; ++lane) {
-      const int64_t squared = int64_t(key[lane] >> nearest->squared_shift);
-      const double value = nearest->squared ? double(squared) * nearest->scale * nearest->scale
-                                            : __builtin_sqrt(double(squared)) * nearest->scale;
-      switch (nearest->distance_type) {
-        case Element::kF64: static_cast<double*>(nearest->distances)[to + lane] = value; break;
-        case Element::kF32: static_cast<float*>(nearest->distances)[to + lane] = float(value); break;
-        case Element::kI32: static_cast<int32_t*>(nearest->distances)[to + lane] = int32_t(squared); break;
-        default: static_cast<int64_t*>(nearest->distances)[to + lane] = squared; break;
-      }
+
+ private:
+  // The value of every lane, converted and stored; whole vectors in one go.
+  template <class Out, class V>
+  FASTDIST_INLINE static void store(V values, void* out, int64_t to, int count) {
+    constexpr int lanes = kLanes<uint64_t>;
+    alignas(64) Out converted[lanes];
+    for (int lane = 0; lane < lanes; ++lane) converted[lane] = Out(values[lane]);
+    Out* at = static_cast<Out*>(out) + to;
+    if (count == lanes) __builtin_memcpy(at, converted, sizeof(converted));
+    else for (int lane = 0; lane < count; ++lane) at[lane] = converted[lane];
+  }
+
+  FASTDIST_INLINE static void unpack(const NearestOutput& n, Vec<uint64_t> key, int64_t to, int count) {
+    const Vec<int64_t> squared = (Vec<int64_t>)(key >> n.squared_shift);
+    if (n.distance_type == Element::kI32) {
+      store<int32_t>(squared, n.distances, to, count);
+    } else if (n.distance_type == Element::kI64) {
+      store<int64_t>(squared, n.distances, to, count);
+    } else {
+      Vec<double> value = __builtin_convertvector(squared, Vec<double>);
+      value = n.squared ? value * (n.scale * n.scale) : square_root(value) * n.scale;
+      if (n.distance_type == Element::kF64) store<double>(value, n.distances, to, count);
+      else store<float>(value, n.distances, to, count);
+    }
+    for (int a = 0; a < int(n.ndim); ++a) {
+      const Vec<int64_t> coordinate = (Vec<int64_t>)(key >> n.shift[a] & ((uint64_t(1) << n.bits[a]) - 1));
+      if (n.wide) store<int64_t>(coordinate, n.indices, a * n.axis_stride + to, count);
+      else store<int32_t>(coordinate, n.indices, a * n.axis_stride + to, count);
     }
   }
 };

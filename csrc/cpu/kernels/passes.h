@@ -5,15 +5,13 @@
 
 namespace fastdist::FASTDIST_LEVEL {
 
-// Bytes of workspace: a tile, its runs and the block minima, each [padded rows][kTile] at the most.
+// Workspace: the runs of one tile and its block minima, then a group of tiles, each [padded rows][kTile] at the most.
 template <class T>
 struct Workspace {
-  T* tile;
   T* run;
   T* minima;
   Workspace(void* memory, int64_t length) {
-    tile = static_cast<T*>(memory);
-    run = tile + padded_rows(length) * kTile;
+    run = static_cast<T*>(memory);
     minima = run + padded_rows(length) * kTile;
   }
 };
@@ -24,48 +22,60 @@ FASTDIST_INLINE void hand_out_rows(const T* tile, int64_t rows, const Each& fini
     for (int v = 0; v < kVectorsPerTile<T>; ++v) {
       Vec<T> best[kBlock];
       for (int k = 0; k < kBlock; ++k) best[k] = reinterpret_cast<const Vec<T>*>(tile)[(y + k) * kVectorsPerTile<T> + v];
-      finish(y, v, best);
+      finish(y, v, best, false);
     }
 }
 
 template <class T, class Each>
-void plane_tile(const PlanePass& pass, int64_t x, Workspace<T>& work, const Each& finish, bool keys) {
-  if constexpr (__is_same(T, uint64_t)) {
-    if (keys) fill_keys(pass, x, work.tile);
-    else fill_rows<T>(pass, x, work.tile);
-  } else {
-    fill_rows<T>(pass, x, work.tile);
-  }
-  pad_tile(pass.height, work.tile);
-  if (pass.one_row) return hand_out_rows(work.tile, pass.height, finish);
+void plane_tile(const PlanePass& pass, int64_t x, T* tile, Workspace<T>& work, const Each& finish) {
+  if (pass.one_row) return hand_out_rows(tile, pass.height, finish);
   const T* cost = static_cast<const T*>(pass.cost);
   const T* run = nullptr;
   if (pass.edges_y) run = fill_runs<T>(pass.height, cost[1], pass.edges_y + (x >> 6), words_per_row(pass.width), x & 63, work.run);
-  columns(work.tile, run, pass.height, cost, work.minima, finish);
+  columns(tile, run, pass.height, cost, work.minima, finish);
 }
 
+// Groups of tiles that lie within one word of bits: 1, 2 or 4 of them.
 template <class T>
-void plane(const PlanePass& pass, const Sink& sink, int64_t first_tile, int64_t last_tile, void* memory) {
-  const int64_t words = words_per_row(pass.width);
+void plane(const PlanePass& pass, const Sink& sink, int64_t first_group, int64_t last_group, void* memory) {
+  const int64_t words = words_per_row(pass.width), tile_size = padded_rows(pass.height) * kTile;
+  const int64_t group_columns = int64_t(pass.group) * kTile;
+  const bool keys = sink.nearest != nullptr;
   Workspace<T> work(memory, pass.height);
-  for (int64_t t = first_tile; t < last_tile; ++t) {
-    const int64_t x = t * kTile;
-    TilePlace place{x, pass.width, pass.height, pass.width, x, words, pass.first_row * words + (x >> 6)};
-    switch (sink.finish) {
-      case Finish::kStore:
-        plane_tile(pass, x, work, Store<T>{static_cast<T*>(sink.out), place}, sink.nearest != nullptr);
-        break;
-      case Finish::kMapF32:
-        plane_tile(pass, x, work, Map<T, float>{static_cast<float*>(sink.out), place, sink.epilogue, sink.stream}, false);
-        break;
-      case Finish::kMapF64:
-        if constexpr (!__is_same(T, float))
-          plane_tile(pass, x, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue, sink.stream}, false);
-        break;
-      case Finish::kNearest:
-        place.out_begin += sink.first_voxel;
-        if constexpr (__is_same(T, uint64_t)) plane_tile(pass, x, work, Unpack{sink.nearest, place}, true);
-        break;
+  T* group = work.minima + tile_size;
+  for (int64_t g = first_group; g < last_group; ++g) {
+    const int64_t begin = g * group_columns;
+    const int64_t tiles_left = (pass.width - begin + kTile - 1) / kTile;
+    const int tiles = tiles_left < pass.group ? int(tiles_left) : pass.group;
+    if constexpr (__is_same(T, uint64_t)) {
+      if (keys)
+        for (int t = 0; t < tiles; ++t) fill_keys(pass, begin + t * kTile, group + t * tile_size);
+      else
+        fill_rows<T>(pass, begin, tiles, group);
+    } else {
+      fill_rows<T>(pass, begin, tiles, group);
+    }
+    for (int t = 0; t < tiles; ++t) {
+      const int64_t x = begin + t * kTile;
+      T* tile = group + t * tile_size;
+      pad_tile(pass.height, tile);
+      TilePlace place{x, pass.width, pass.height, pass.width, x, words, pass.first_row * words + (x >> 6)};
+      switch (sink.finish) {
+        case Finish::kStore:
+          plane_tile(pass, x, tile, work, Store<T>{static_cast<T*>(sink.out), place});
+          break;
+        case Finish::kMapF32:
+          plane_tile(pass, x, tile, work, Map<T, float>{static_cast<float*>(sink.out), place, sink.epilogue, sink.stream});
+          break;
+        case Finish::kMapF64:
+          if constexpr (!__is_same(T, float))
+            plane_tile(pass, x, tile, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue, sink.stream});
+          break;
+        case Finish::kNearest:
+          place.out_begin += sink.first_voxel;
+          if constexpr (__is_same(T, uint64_t)) plane_tile(pass, x, tile, work, Unpack{sink.nearest, place});
+          break;
+      }
     }
   }
   end_of_stream();

@@ -30,77 +30,123 @@ FASTDIST_INLINE Vec<int32_t> floor_log2(Vec<int32_t> x) {
   return ((Vec<int32_t>)__builtin_convertvector(x, Vec<float>) >> 23) - 127;
 }
 
-// Whole-number row distances of 16 voxels to the nearest edge. At least one edge must exist in the row. An edge at e lies
-// between the voxels e - 1 and e, so that voxel x is x - e + 1 steps from the voxel beyond an edge to its left.
-template <class Count>
-FASTDIST_INLINE void row_distances(const RowEdges& edges, int64_t x, Count* apart) {
-  constexpr int64_t none = sizeof(Count) == 4 ? int64_t(1) << 30 : int64_t(1) << 40;
-  const int64_t left = edges.before == kNoneBefore ? none : x - edges.before + 1;
-  const int64_t right = edges.after == kNoneAfter ? none + kTile : edges.after - x;
-  if (edges.inside == 0) {
-    for (int k = 0; k < kTile; ++k) {
-      Count l = Count(left) + Count(k), r = Count(right) - Count(k);
-      apart[k] = l < r ? l : r;
-    }
-    return;
-  }
-  // With an edge in the tile no voxel is farther than 16 steps from it: larger distances need not be exact.
+template <class V>
+FASTDIST_INLINE V counting_from(int first) {
+  V lanes;
+  for (unsigned lane = 0; lane < sizeof(V) / sizeof(lanes[0]); ++lane) lanes[lane] = first + int(lane);
+  return lanes;
+}
+
+// Distances that no row of int32 counts reaches; a row of that width takes the slow path of fill_rows.
+constexpr int32_t kNoEdge = 1 << 30;
+
+// Whole-number distances of the tile's voxels to the nearest voxel beyond an edge of the row, which has at least one. An
+// edge at e lies between the voxels e - 1 and e: voxel x is x - e + 1 steps from the voxel beyond an edge to its left.
+// `toward`, if wanted: the signed steps to that voxel; of two equally near ones to the left one.
+template <bool kToward = false>
+FASTDIST_INLINE void steps_to_edges(const RowEdges& edges, int64_t x, int32_t* steps, int32_t* toward = nullptr) {
   using V = Vec<int32_t>;
   constexpr int lanes = kLanes<int32_t>;
-  const int32_t far_left = left < 64 ? int32_t(left) : 64, far_right = right < 64 ? int32_t(right) : 64;
-  alignas(64) int32_t near[kTile];
+  const int32_t left = edges.before == kNoneBefore ? kNoEdge : int32_t(x - edges.before + 1);
+  const int32_t right = edges.after == kNoneAfter ? kNoEdge + kTile : int32_t(edges.after - x);
+#pragma GCC unroll 4
   for (int v = 0; v < kTile / lanes; ++v) {
-    V k;
-    for (int lane = 0; lane < lanes; ++lane) k[lane] = v * lanes + lane;
-    V up_to_k;
-    for (int lane = 0; lane < lanes; ++lane) up_to_k[lane] = int32_t((2u << (v * lanes + lane)) - 1);
-    const V all = splat<int32_t>(int32_t(edges.inside));
-    const V below = all & up_to_k, above = all & ~up_to_k;
-    const V l = below != 0 ? k - floor_log2(below) + 1 : k + far_left;
-    const V r = above != 0 ? floor_log2(above & -above) - k : far_right - k;
-    *reinterpret_cast<V*>(near + v * lanes) = minimum(l, r);
+    const V k = counting_from<V>(v * lanes);
+    V l = k + left, r = right - k;
+    if (edges.inside) {
+      V up_to_k;
+      for (int lane = 0; lane < lanes; ++lane) up_to_k[lane] = int32_t((2u << (v * lanes + lane)) - 1);
+      const V all = splat<int32_t>(int32_t(edges.inside));
+      const V below = all & up_to_k, above = all & ~up_to_k;
+      l = below != 0 ? k - floor_log2(below) + 1 : l;
+      r = above != 0 ? floor_log2(above & -above) - k : r;
+    }
+    *reinterpret_cast<V*>(steps + v * lanes) = minimum(l, r);
+    if constexpr (kToward) *reinterpret_cast<V*>(toward + v * lanes) = l <= r ? -l : r;
   }
-  for (int i = 0; i < kTile; ++i) apart[i] = near[i];
 }
 
+// Squared row distances of the tile's voxels in units of the metric; 0 where `zero` has a bit.
 template <class T>
-using Count = typename IntegerOf<sizeof(T)>::type;
-
-// Squared row distance in units of the metric.
-template <class T>
-FASTDIST_INLINE T squared_row(Count<T> apart, T spacing, T weight) {
-  if constexpr (__is_same(T, float) || __is_same(T, double)) {
-    T length = T(apart) * spacing;
-    return length * length;
+FASTDIST_INLINE void square_steps(const int32_t* steps, uint32_t zero, T spacing, T weight, T* row) {
+  if constexpr (sizeof(T) == 4) {
+    using V = Vec<int32_t>;
+    constexpr int lanes = kLanes<int32_t>;
+#pragma GCC unroll 4
+    for (int v = 0; v < kTile / lanes; ++v) {
+      V d = *reinterpret_cast<const V*>(steps + v * lanes);
+      d = lanes_of<T>(zero >> (v * lanes)) ? V{} : d;
+      if constexpr (__is_same(T, float)) {
+        const Vec<float> length = __builtin_convertvector(d, Vec<float>) * spacing;
+        *reinterpret_cast<Vec<float>*>(row + v * lanes) = length * length;
+      } else {
+        *reinterpret_cast<V*>(row + v * lanes) = d * d * int32_t(weight);
+      }
+    }
   } else {
-    return T(apart) * T(apart) * weight;
+    for (int k = 0; k < kTile; ++k) {
+      const T d = zero >> k & 1 ? T(0) : T(steps[k]);
+      row[k] = __is_same(T, double) ? (d * spacing) * (d * spacing) : d * d * weight;
+    }
   }
 }
 
-// Rows of the tile at column x: squared distance along the row to the nearest other label (one-sided: to the nearest clear
+// For rows of 2^30 voxels and more.
+template <class T>
+FASTDIST_INLINE void square_long_steps(const RowEdges& edges, int64_t x, uint32_t zero, T spacing, T weight, T* row) {
+  for (int k = 0; k < kTile; ++k) {
+    const uint32_t lower = edges.inside & ((2u << k) - 1), upper = edges.inside & ~((2u << k) - 1);
+    const int64_t left = x + k - (lower ? x + (31 - __builtin_clz(lower)) : edges.before) + 1;
+    const int64_t right = (upper ? x + __builtin_ctz(upper) : edges.after) - x - k;
+    const T d = zero >> k & 1 ? T(0) : T(left < right ? left : right);
+    row[k] = __is_same(T, double) || __is_same(T, float) ? (d * spacing) * (d * spacing) : d * d * weight;
+  }
+}
+
+// Row y of the tile at column x: squared distance along the row to the nearest other label (one-sided: to the nearest clear
 // bit).
 template <class T>
-FASTDIST_INLINE void fill_rows(const PlanePass& pass, int64_t x, T* tile) {
-  const int64_t words = words_per_row(pass.width);
+FASTDIST_INLINE void fill_row(const PlanePass& pass, const RowEdges& edges, uint32_t zero, int64_t x, T* row) {
+  if (edges.inside == 0 && edges.before == kNoneBefore && edges.after == kNoneAfter) {
+    const T value = zero & 1 ? T(0) : kFar<T>;  // the row is all source or has none
+    for (int k = 0; k < kTile; ++k) row[k] = value;
+    return;
+  }
   const T spacing = T(pass.spacing_x), weight = T(pass.weight_x);
-  for (int64_t y = 0; y < pass.height; ++y) {
-    T* row = tile + y * kTile;
-    const RowEdges edges = edges_around(pass.edges_x + y * words, pass.neighbours + y * words, x);
-    const uint32_t zero = pass.foreground ? ~uint32_t(pass.foreground[y * words + (x >> 6)] >> (x & 63)) & 0xffff : 0;
-    if (edges.inside == 0 && edges.before == kNoneBefore && edges.after == kNoneAfter) {
-      const T value = zero & 1 ? T(0) : kFar<T>;  // the row is all source or has none
-      for (int k = 0; k < kTile; ++k) row[k] = value;
-      continue;
+  if (sizeof(T) == 8 && pass.width >= kNoEdge) return square_long_steps<T>(edges, x, zero, spacing, weight, row);
+  alignas(64) int32_t steps[kTile];
+  steps_to_edges(edges, x, steps);
+  square_steps<T>(steps, zero, spacing, weight, row);
+}
+
+// The rows of `tiles` adjacent tiles within one word of bits, each [padded rows][kTile]. Most words hold no edge: then all
+// tiles share the word's neighbours.
+template <class T>
+FASTDIST_INLINE void fill_rows(const PlanePass& pass, int64_t x, int tiles, T* group) {
+  const int64_t words = words_per_row(pass.width), w = x >> 6, tile_size = padded_rows(pass.height) * kTile;
+  const uint64_t* row_edges = pass.edges_x + w;
+  const Neighbours* neighbours = pass.neighbours + w;
+  const uint64_t* foreground = pass.foreground ? pass.foreground + w : nullptr;
+  for (int64_t y = 0; y < pass.height; ++y, row_edges += words, neighbours += words) {
+    T* row = group + y * kTile;
+    const uint64_t zero = foreground ? ~foreground[y * words] : 0;
+    if (*row_edges == 0) {
+      for (int t = 0; t < tiles; ++t, row += tile_size) {
+        const int64_t begin = x + t * kTile;
+        fill_row<T>(pass, {0, neighbours->before, neighbours->after}, uint32_t(zero >> (begin & 63)) & 0xffff, begin, row);
+      }
+    } else {
+      for (int t = 0; t < tiles; ++t, row += tile_size) {
+        const int64_t begin = x + t * kTile;
+        const RowEdges edges = edges_around(row_edges - w, neighbours - w, begin);
+        fill_row<T>(pass, edges, uint32_t(zero >> (begin & 63)) & 0xffff, begin, row);
+      }
     }
-    alignas(64) Count<T> apart[kTile];
-    row_distances(edges, x, apart);
-    if (zero)
-      for (int k = 0; k < kTile; ++k) apart[k] = zero >> k & 1 ? 0 : apart[k];
-    for (int k = 0; k < kTile; ++k) row[k] = squared_row<T>(apart[k], spacing, weight);
   }
 }
 
-// Keys: (squared distance, column of the source). Among two equally near sources of a row the left one wins.
+// Keys: (squared distance, column of the source, row). Among two equally near sources of a row the left one wins. Rows that
+// have keys are shorter than 2^30: longer ones do not fit.
 FASTDIST_INLINE void fill_keys(const PlanePass& pass, int64_t x, uint64_t* tile) {
   const int64_t words = words_per_row(pass.width);
   const uint64_t weight = uint64_t(pass.weight_x);
@@ -108,19 +154,22 @@ FASTDIST_INLINE void fill_keys(const PlanePass& pass, int64_t x, uint64_t* tile)
     uint64_t* row = tile + y * kTile;
     const RowEdges edges = edges_around(pass.edges_x + y * words, pass.neighbours + y * words, x);
     const uint32_t zero = ~uint32_t(pass.foreground[y * words + (x >> 6)] >> (x & 63)) & 0xffff;
+    const bool no_edge = edges.inside == 0 && edges.before == kNoneBefore && edges.after == kNoneAfter;
+    if (no_edge && !(zero & 1)) {
+      for (int k = 0; k < kTile; ++k) row[k] = kFar<uint64_t>;
+      continue;
+    }
+    alignas(64) int32_t steps[kTile], toward[kTile];
+    steps_to_edges<true>(edges, x, steps, toward);
+    for (int k = 0; k < kTile; ++k) {
+      steps[k] = zero >> k & 1 ? 0 : steps[k];
+      toward[k] = zero >> k & 1 ? 0 : toward[k];
+    }
     const uint64_t row_key = uint64_t(y) << pass.key_shift_y;
     for (int k = 0; k < kTile; ++k) {
-      const uint32_t lower = edges.inside & ((2u << k) - 1);
-      const uint32_t upper = edges.inside & ~((2u << k) - 1);
-      const int64_t left = (lower ? x + (31 - __builtin_clz(lower)) : edges.before) - 1;
-      const int64_t right = upper ? x + __builtin_ctz(upper) : edges.after;
-      const int64_t here = x + k;
-      int64_t nearest = here - left <= right - here ? left : right;
-      if (zero >> k & 1) nearest = here;
-      const bool none = nearest == kNoneAfter || nearest == kNoneBefore - 1;
-      const uint64_t apart = uint64_t(here > nearest ? here - nearest : nearest - here);
-      row[k] = none ? kFar<uint64_t>
-                    : (apart * apart * weight << pass.key_shift_d) + (uint64_t(nearest) << pass.key_shift_x) + row_key;
+      const uint64_t apart = uint64_t(uint32_t(steps[k]));
+      const uint64_t column = uint64_t(uint32_t(int32_t(x) + k + toward[k]));
+      row[k] = (apart * apart * weight << pass.key_shift_d) + (column << pass.key_shift_x) + row_key;
     }
   }
 }
