@@ -49,13 +49,13 @@ def _sides_of_row(line, mode, wanted, sides):
 
 @compiled
 def rows(
-    labels, repeat, first_class, work, items, costs, none, mode, border, first, last
+    labels, repeat, first_class, work, items, weights, none, mode, border, first, last
 ):  # fmt: skip
     """Squared distances along the rows first <= r < last of all images.
 
     labels : [images / repeat, rows, n]; image m asks for class first_class + m % repeat of labels
     work : [images, rows, n]
-    costs : [1 or images / items, 2 c + 1]; costs[., c + d] is the squared distance of d voxels
+    weights : [1 or images / items], squared spacings along the row
     border : does the image's edge end runs (in mode TWO: those of the class only)?
     """
     length, n = labels.shape[1:]
@@ -67,7 +67,7 @@ def rows(
         row = work[image, r % length]
         line = labels[image // repeat, r % length]
         constant = _sides_of_row(line, mode, first_class + image % repeat, sides)
-        weight = costs[min(image // items, costs.shape[0] - 1), costs.shape[1] // 2 + 1]
+        weight = weights[min(image // items, weights.shape[0] - 1)]
         if constant and not border and not (mode == ONE and sides[0] == 1):
             for i in range(n):
                 row[i] = none
@@ -183,7 +183,8 @@ def columns(
 
     labels : [images / repeat, planes, n, width]; as for `rows`. In mode ONE only read for the sign
     work : [images, planes, n, width]
-    costs : [1 or images / items, 2 c + 1], c a multiple of 8 and at least n
+    costs : [1 or images / items, 2 c + 1], c a multiple of 8 and at least n; costs[., c + d] is
+        the squared distance of d voxels
     none, missing : of the dtype of `work`
     kind, parameters : what is stored, see `finish`; parameters [1 or images / items, 7]
     """
@@ -253,11 +254,13 @@ def convert(
         image = unit // chunks
         start = unit % chunks * CHUNK
         end = min(start + CHUNK, voxels)
-        best[: end - start] = work[image, start:end]
+        line = work[image, start:end]
+        for i in range(end - start):
+            best[i] = line[i]
         if kind == SIGNED:
-            line = labels[image // repeat, start:end]
+            label = labels[image // repeat, start:end]
             wanted = first_class + image % repeat
             for i in range(end - start):
-                sides[i] = line[i] == wanted
+                sides[i] = label[i] == wanted
         row = parameters[min(image // items, parameters.shape[0] - 1)]
         finish(best, sides, out[image, start:end], kind, none, missing, row)

@@ -185,7 +185,7 @@ def transform(
     shared = out.dtype.itemsize == dtype.itemsize
     work = out.view(dtype) if shared else np.empty(out.shape, dtype)
     axes = len(space)
-    row_costs = geometry.costs(axes - 1)
+    weights = geometry.weights[:, -1].astype(dtype)
     parameters = finish.parameters.astype(dtype if dtype.kind == "f" else np.float64, copy=False)
 
     def pass_along(position: int) -> tuple[Callable[[int, int], None], int, int]:
@@ -212,7 +212,7 @@ def transform(
 
     rows = partial(
         kernels.rows, labels.reshape(by_rows), repeat, first_class, work.reshape(by_rows), items,
-        row_costs, none, mode, bordered_rows,
+        weights, none, mode, bordered_rows,
     )  # fmt: skip
 
     def slice_by_slice(first: int, last: int) -> None:
@@ -273,11 +273,11 @@ def transform_with_sites(
     last = len(space) - 1
     height, width = voxels // space[last], space[last]
     by_rows = (images, height, width)
-    row_costs = geometry.costs(last)
+    weights = geometry.weights[:, -1].astype(dtype)
 
     rows = partial(
         kernels.rows_with_sites, mask.reshape(by_rows), work.reshape(by_rows),
-        keys.reshape(by_rows), items, row_costs, none, int(starts[last]),
+        keys.reshape(by_rows), items, weights, none, int(starts[last]),
     )  # fmt: skip
     spread(rows, images * height, total)
     for position in range(last - 1, -1, -1):

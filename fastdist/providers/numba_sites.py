@@ -16,22 +16,21 @@ from fastdist.providers.numba_search import LANES, ROWS, compiled, load, search,
 
 
 @compiled
-def rows_with_sites(mask, work, keys, items, costs, none, shift, first, last):
+def rows_with_sites(mask, work, keys, items, weights, none, shift, first, last):
     """Squared distance along the rows first <= r < last to the nearest zero, and its place.
 
     mask, work, keys : [images, rows, n]
     shift : the lowest bit of this axis in the keys
     """
     length, n = mask.shape[1:]
-    key = keys.dtype.type
+    real, key = work.dtype.type, keys.dtype.type
     before = np.empty(n, np.int64)  # place of the nearest zero to the left, or -1
     for r in range(first, last):
         image = r // length
         line = mask[image, r % length]
         row = work[image, r % length]
         row_keys = keys[image, r % length]
-        cost = costs[min(image // items, costs.shape[0] - 1)]
-        centre = cost.shape[0] // 2
+        weight = weights[min(image // items, weights.shape[0] - 1)]
         place = -1
         for i in range(n):
             place = i if line[i] == 0 else place
@@ -41,7 +40,8 @@ def rows_with_sites(mask, work, keys, items, costs, none, shift, first, last):
             place = i if line[i] == 0 else place
             left, right = before[i], place
             nearest = left if right < 0 or (left >= 0 and i - left <= right - i) else right
-            row[i] = none if nearest < 0 else cost[centre + i - nearest]
+            distance = real(i - nearest)
+            row[i] = none if nearest < 0 else weight * distance * distance
             row_keys[i] = key(max(nearest, 0) << shift)
 
 
