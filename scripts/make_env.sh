@@ -49,6 +49,9 @@ fi
 torch=$(torch_version "$py")
 [ "$extras" != - ] || exit 0
 
+# Before pip, which would keep the compiler's words to itself; it finds the objects up to date.
+"$py" "$root/scripts/compile_extension.py"
+
 # The constraints with the torch that is really here, so that pip never replaces it. In the
 # environment and not only on the command line: isolated builds see them then, too.
 constraints=$venv/constraints.txt
@@ -64,4 +67,3 @@ if [ ! -e "$stamp" ] || ! cmp -s "$constraints.new" "$constraints" ||
 else
     rm -f "$constraints.new"
 fi
-"$py" "$root/scripts/compile_extension.py"
