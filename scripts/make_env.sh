@@ -57,13 +57,13 @@ torch=$(torch_version "$py")
 constraints=$venv/constraints.txt
 sed "s/^torch==.*/torch==$torch/" "$root/constraints.txt" >"$constraints.new"
 stamp=$venv/installed-$extras
-if [ ! -e "$stamp" ] || ! cmp -s "$constraints.new" "$constraints" ||
+if [ "$(cat "$stamp" 2>/dev/null)" != "$root" ] || ! cmp -s "$constraints.new" "$constraints" ||
     [ "$root/pyproject.toml" -nt "$stamp" ] || [ "$root/setup.py" -nt "$stamp" ]; then
     mv "$constraints.new" "$constraints"
     echo "== installing fastdist with [$extras] beside torch $torch"
     export PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints
     "$py" -m pip install --quiet -c "$constraints" -e "$root[$extras]"
-    touch "$stamp"
+    echo "$root" >"$stamp"
 else
     rm -f "$constraints.new"
 fi
