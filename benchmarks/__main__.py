@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="WORDS", help="cases to run, as pytest's -k takes them")
     parser.add_argument("--threads", type=int, default=1, help="for every library (1)")
     parser.add_argument("--full", action="store_true", help="more cases, more rounds")
+    parser.add_argument("--budget", help="seconds for one library in one case (12, with --full 60)")
     parser.add_argument("--json", help="where the results go, instead of benchmarks/results/")
     parser.add_argument("--require-floors", action="store_true", help="a missed floor fails")
     options, rest = parser.parse_known_args(arguments)
@@ -40,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         run += ["-k", options.only]
     if options.full:
         run.append("--full")
+    if options.budget:
+        run += ["--budget", options.budget]
     if options.json:
         run += ["--json", options.json]
     if options.require_floors:

@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fastdist benchmarks")
     group.addoption("--threads", type=int, default=1, help="for every library (1)")
     group.addoption("--full", action="store_true", help="larger sizes, more rounds")
+    group.addoption("--budget", type=float, help="seconds for one library in one case (12; 60)")
     group.addoption("--json", type=Path, help="where the results go (benchmarks/results/...)")
     group.addoption("--require-floors", action="store_true", help="a missed floor is a failure")
     group.addoption("--bar", action="store_true", help="a progress bar")
@@ -83,7 +84,7 @@ def contest(benchmark: Any, threads: int, full: bool, request: pytest.FixtureReq
     def run(case: Case) -> dict[str, Any]:
         case.check()
         benchmark.group = case.task
-        budget = BUDGET[full]
+        budget = request.config.getoption("--budget") or BUDGET[full]
         with case.ours.within():
             benchmark.pedantic(
                 case.ours.once, setup=lambda: case.others(budget), rounds=ROUNDS[full]

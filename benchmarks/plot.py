@@ -141,7 +141,8 @@ class Painter:
                 shape = "|" if marker == "_" else marker
                 axis.plot(value, row, shape, color=colour, label=label, markersize=8, **width)
         axis.set_xscale("log")
-        axis.set_yticks(range(len(rows)), list(reversed(rows)), fontsize=8.5)
+        names = [_printed(name) for name in reversed(rows)]
+        axis.set_yticks(range(len(rows)), names, fontsize=8.5)
         axis.set_ylim(-0.6, len(rows) - 0.4)
         self.label(axis, "ns/voxel (logarithmic; further left is faster)")
         self.legend(axis, loc="lower left", bbox_to_anchor=(-0.35, 1.0), ncol=6, columnspacing=1)
@@ -154,7 +155,7 @@ class Painter:
         self._bars(
             "What the boundary loss adds to a training step",
             dict(sorted(seconds.items(), key=lambda item: item[1])),
-            "seconds, forward and backward, 2 items of 5 classes, 128^3, float32",
+            "seconds, forward and backward, 2 items of 5 classes, 128³, float32",
             lambda v: f"{v:.2f} s",
             "loss",
             folder,
@@ -162,12 +163,12 @@ class Painter:
 
     def memory(self, folder: Path) -> None:
         """Bars: scratch memory of a signed map."""
-        case = self.cases["memory, signed map, 128^3, beyond the output"]
+        case = self.cases["memory, signed map, 256^3, beyond the output"]
         used = {k: found["bytes_per_voxel"] for k, found in case["memory"].items()}
         self._bars(
             "Memory of a signed map beyond its output",
             used,
-            "bytes a voxel at 128^3, uint8 mask",
+            "bytes a voxel at 256³, uint8 mask",
             lambda v: f"{v:.1f} B",
             "memory",
             folder,
@@ -193,6 +194,10 @@ class Painter:
         axis.set_xlim(0, max(values.values()) * 1.12)
         self.label(axis, x)
         self.save(figure, name, folder)
+
+
+def _printed(name: str) -> str:
+    return name.replace("^2", "²").replace("^3", "³")
 
 
 def main(arguments: list[str] | None = None) -> int:
