@@ -27,8 +27,10 @@ def as_sampling(sampling, ndim: int) -> np.ndarray:
     return np.broadcast_to(values, (ndim,)).copy()
 
 
-def _is_integral(sampling: np.ndarray) -> bool:
-    return bool((sampling == np.rint(sampling)).all())
+def _is_integral(sampling: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether int64 holds every squared distance exactly."""
+    whole = bool((sampling == np.rint(sampling)).all())
+    return whole and float(((np.asarray(shape) * sampling) ** 2).sum()) < 2.0**59
 
 
 def with_outside(sites: np.ndarray) -> np.ndarray:
@@ -49,7 +51,7 @@ def sweeps_squared(sites: np.ndarray, sampling=None, border: bool = False) -> np
     if border:
         return _inner(sweeps_squared(with_outside(sites), sampling), sites.ndim)
     steps = as_sampling(sampling, sites.ndim)
-    exact = _is_integral(steps)
+    exact = _is_integral(steps, sites.shape)
     far = 1 << 61 if exact else np.inf
     squared = np.where(sites, 0, far).astype(np.int64 if exact else np.float64)
     for axis, step in enumerate(steps):
@@ -90,7 +92,7 @@ def pairs(sites: np.ndarray, sampling=None) -> tuple[np.ndarray, np.ndarray]:
     """
     sites = np.asarray(sites, bool)
     steps = as_sampling(sampling, sites.ndim)
-    exact = _is_integral(steps)
+    exact = _is_integral(steps, sites.shape)
     dtype = np.int64 if exact else np.float64
     found = sites_in_tie_order(sites)
     squared = np.full(sites.size, NO_SITE if exact else np.inf, dtype)

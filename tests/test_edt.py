@@ -1,5 +1,7 @@
 """edt: distances to the nearest zero voxel are exact, at any size, spacing and dtype."""
 
+import os
+
 import numpy as np
 import oracles
 import pytest
@@ -74,6 +76,21 @@ def test_large_squared_integers_are_exact(shape, quick):
         )
 
 
+@pytest.mark.skipif(not os.environ.get("FASTDIST_TEST_HUGE"), reason="needs 14 GB of memory")
+def test_more_than_two_to_the_31_voxels(quick):
+    # Zeros on a grid of another width in each image, so that the axes are independent.
+    mask = torch.ones(2, 32768, 32769, dtype=torch.uint8)
+    mask[0, ::64, ::100] = 0
+    mask[1, ::33, ::70] = 0
+    distances = edt(mask, ndim=2)
+    for item, (rows, columns) in enumerate([(64, 100), (33, 70)]):
+        y = oracles.sweeps_squared(np.arange(32768) % rows == 0)
+        x = oracles.sweeps_squared(np.arange(32769) % columns == 0)
+        for part in (slice(0, 300), slice(32500, 32768)):
+            expected = np.sqrt((y[part, None] + x).astype(np.float64))
+            assert np.array_equal(distances[item, part], expected.astype(np.float32))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("density", [0.5, 1e-2, 1e-4])
 @pytest.mark.parametrize(
@@ -133,6 +150,19 @@ def test_every_item_may_have_its_own_spacing(shape, border, provider):
     np.testing.assert_allclose(single, got, rtol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-3, 1e10, 1e20, 1e30])
+@pytest.mark.parametrize("shape", [(40,), (21, 23), (7, 9, 11)], ids=str)
+def test_units_of_any_size(shape, scale, provider):
+    # Squares of these under- or overflow float32; the distances do not.
+    sites = np.random.default_rng(19).random(shape) < 0.05
+    sites.flat[0] = True
+    expected = oracles.distance_to(sites) * scale
+    mask = torch.from_numpy(~sites)
+    np.testing.assert_allclose(edt(mask, scale, ndim=len(shape)), expected, rtol=1e-6)
+    double = edt(mask, scale, ndim=len(shape), dtype=torch.float64)
+    np.testing.assert_allclose(double, expected, rtol=1e-12)
+
+
 def test_item_spacing_spreads_over_further_batch_axes(provider):
     sites = np.random.default_rng(5).random((2, 3, 8, 9)) < 0.1
     sampling = torch.tensor([[1.0, 2.0], [0.5, 0.25]])
@@ -162,6 +192,16 @@ def test_images_of_a_batch_are_independent(batch, ndim, provider):
     for item in np.ndindex(batch):
         expected = oracles.distance_to(sites[item])
         np.testing.assert_array_equal(got[item], expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("space", [(7,), (33,), (5, 7), (8, 32), (3, 4, 5)], ids=str)
+def test_many_small_images(space, provider):
+    sites = np.random.default_rng(20).random((1500, *space)) < 0.05
+    squared = edt(torch.from_numpy(~sites), ndim=len(space), squared=True).numpy()
+    for item in range(0, 1500, 7):
+        expected = oracles.sweeps_squared(sites[item])
+        np.testing.assert_array_equal(squared[item], integers_as_stored(expected, torch.int32))
+    assert (squared == 2**31 - 1).any() == ~sites.reshape(1500, -1).any(1).all()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

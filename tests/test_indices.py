@@ -50,6 +50,20 @@ def test_ties_follow_scipys_rule_on_random_inputs(shape, density, provider):
                 np.testing.assert_array_equal(indices[:, item], scipys(sites[item], sampling))
 
 
+@pytest.mark.parametrize(
+    ("shape", "sampling"),
+    [((20, 30), (1000, 1)), ((20, 30), (1, 5000)), ((30, 20), (65536, 1)),
+     ((30, 20), (100_000, 70_000)), ((8, 9, 10), (3000, 2000, 1)), ((300,), (2**22,)),
+     ((8, 9, 10), (2**20, 3, 2**19))],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("density", [0.02, 0.1, 0.4])
+def test_ties_at_integer_samplings_beyond_float32_and_int32(shape, sampling, density, provider):
+    sites = np.random.default_rng(21).random(shape) < density
+    sites.flat[-1] = True
+    np.testing.assert_array_equal(with_indices(sites, sampling)[1], scipys(sites, sampling))
+
+
 @pytest.mark.parametrize("sampling", [None, (1, 1), (2, 3), (7, 1)], ids=str)
 def test_points_in_general_symmetry(sampling, provider):
     # Sites on a circle and on the axes: up to eight voxels tie at the centre and along diagonals.

@@ -117,6 +117,11 @@ def test_empty_and_full_are_final_constants(zero, constant, provider):
     assert got[2].abs().max() <= 1  # the ordinary item beside them is clipped and normalised
 
 
+def test_a_constant_of_minus_zero_is_zero(provider):
+    assert not torch.signbit(signed_distance(torch.zeros(3), ndim=1, empty=-0.0)).any()
+    assert not torch.signbit(signed_distance(torch.ones(3), ndim=1, full=-0.0)).any()
+
+
 @pytest.mark.parametrize("zero", ZEROS)
 def test_with_a_border_a_full_mask_has_an_edge(zero, provider):
     fg = np.ones((7, 10), bool)
