@@ -4,7 +4,8 @@
 // 64 additions and 64 minima per pair of blocks, no branch, no division. Blocks are visited outward from the target's own
 // and skipped when no lane can gain (the block's minimum plus the cost of the gap is no better than the worst target).
 // The first block visited is the one that served the previous targets: its neighbour's best source is nearly always its
-// own, so that the bound is tight from the start.
+// own, so that the bound is tight from the start. In long columns blocks are skipped a group at a time, about sqrt(n / 8)
+// of them, so that a single seed at the end of a column of 300 000 rows costs no more than elsewhere.
 //
 // Two-sided transforms (distance to the nearest voxel of ANOTHER label) pass `run`: the squared distance within the column
 // to the nearest voxel of another label. Then sources of every label may be admitted: let t be a target and i a voxel
@@ -48,15 +49,23 @@ FASTDIST_INLINE Vec<T> worst_of(const Vec<T>* best) {
 
 inline int64_t padded_rows(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
 
+// Blocks to a group: columns of up to 1024 rows are one group.
+inline int64_t blocks_per_group(int64_t blocks) {
+  int64_t size = 128;
+  while (size * size < blocks) size *= 2;
+  return size;
+}
+
 // tile: [padded_rows(n)][kTile], rows past n hold kFar. run: the same shape, or null. cost: w d^2 for 0 <= d < n + 8.
-// minima: scratch for padded_rows(n) / 8 vectors. finish(first row, vector in the tile, best[8], all zero) takes the results.
+// scratch: for as many vectors as there are blocks and groups; a tile is more than enough. finish(first row, vector in the tile, best[8], all zero) takes the results.
 // Blocks of nothing but sources are common in one-sided transforms (the background of a mask): they stay zero, at once.
 template <class T, class Finish>
 FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* cost, T* scratch, const Finish& finish) {
   using V = Vec<T>;
   constexpr int64_t stride = kVectorsPerTile<T>;
   V* minima = reinterpret_cast<V*>(scratch);
-  const int64_t blocks = padded_rows(n) / kBlock;
+  const int64_t blocks = padded_rows(n) / kBlock, group = blocks_per_group(blocks), groups = (blocks + group - 1) / group;
+  V* group_minima = minima + blocks;
   for (int vector = 0; vector < stride; ++vector) {
     const V* f = reinterpret_cast<const V*>(tile) + vector;
     const V* within = run ? reinterpret_cast<const V*>(run) + vector : nullptr;
@@ -64,6 +73,11 @@ FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* co
       V least = f[b * kBlock * stride];
       for (int i = 1; i < kBlock; ++i) least = minimum(least, f[(b * kBlock + i) * stride]);
       minima[b] = least;
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      V least = minima[g * group];
+      for (int64_t b = g * group + 1; b < (g + 1) * group && b < blocks; ++b) least = minimum(least, minima[b]);
+      group_minima[g] = least;
     }
     int64_t served = 0;  // the block that last improved a target
     for (int64_t t = 0; t < blocks; ++t) {
@@ -98,11 +112,35 @@ FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* co
         if (any_less<T>(now, worst)) served = t;
         worst = now;
       }
-      const int64_t farthest = t > blocks - 1 - t ? t : blocks - 1 - t;
-      for (int64_t s = 1; s <= farthest; ++s) {
-        if (!any_less<T>(splat<T>(cost[s * kBlock - (kBlock - 1)]), worst)) break;
-        if (s <= t && t - s != first) visit(t - s);
-        if (t + s < blocks && t + s != first) visit(t + s);
+      const auto in_reach = [&](int64_t apart) __attribute__((always_inline)) {
+        return any_less<T>(splat<T>(cost[apart * kBlock - (kBlock - 1)]), worst);
+      };
+      const int64_t own = t / group, begin = own * group, end = begin + group < blocks ? begin + group : blocks;
+      const int64_t farthest = t - begin > end - 1 - t ? t - begin : end - 1 - t;
+      for (int64_t s = 1; s <= farthest && in_reach(s); ++s) {
+        if (t - s >= begin && t - s != first) visit(t - s);
+        if (t + s < end && t + s != first) visit(t + s);
+      }
+      for (int64_t ring = 1; ring < groups; ++ring) {
+        const int64_t before = own - ring, behind = own + ring;
+        bool more = false;
+        if (before >= 0) {
+          const int64_t nearest = (before + 1) * group - 1;
+          if (in_reach(t - nearest)) {
+            more = true;
+            if (any_less<T>(group_minima[before] + cost[(t - nearest) * kBlock - (kBlock - 1)], worst))
+              for (int64_t s = nearest; s >= before * group && in_reach(t - s); --s) visit(s);
+          }
+        }
+        if (behind < groups) {
+          const int64_t nearest = behind * group;
+          if (in_reach(nearest - t)) {
+            more = true;
+            if (any_less<T>(group_minima[behind] + cost[(nearest - t) * kBlock - (kBlock - 1)], worst))
+              for (int64_t s = nearest; s < (behind + 1) * group && s < blocks && in_reach(s - t); ++s) visit(s);
+          }
+        }
+        if (!more) break;
       }
       finish(t * kBlock, vector, best, false);
     }
