@@ -1,7 +1,11 @@
 """Mistakes: the right exception names the argument, and nothing is written."""
 
+import os
 import re
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -394,3 +398,65 @@ def test_a_provider_that_is_missing_says_why(monkeypatch):
     assert providers.current() == active
     assert other not in providers.available()
     assert providers.reasons()[other] == "it was taken away"
+
+
+# ------------------------------------------------------------------ the compiled ops themselves
+
+# Called past the Python functions: an error at worst, never a write outside of the output. In a
+# process of its own, which such a write would take down.
+MISUSE = """
+import torch
+import fastdist
+
+OPS = torch.ops.fastdist
+mask = torch.ones(2, 9, 11, dtype=torch.uint8)
+labels = torch.zeros(2, 9, 11, dtype=torch.int64)
+plain = ("shifted", "none", None, 0.0, 0.0, False)
+for dtype in (torch.float16, torch.int16, torch.uint8, torch.bfloat16, torch.bool):
+    out = torch.zeros(2, 9, 11, dtype=dtype)
+    for call in (
+        lambda: OPS.edt_out(mask, 2, [1.0, 1.0], None, False, False, out),
+        lambda: OPS.edt_out(mask, 2, [1.0, 1.0], None, True, False, out),
+        lambda: OPS.edt_labels_out(labels, 2, [1.0, 1.0], None, False, False, out),
+        lambda: OPS.edt_indices_out(
+            mask, 2, [1.0, 1.0], None, False, False, torch.zeros(2, 9, 11),
+            torch.zeros(2, 2, 9, 11, dtype=dtype),
+        ),
+        lambda: OPS.edt_indices_out(
+            mask, 2, [1.0, 1.0], None, False, False, out,
+            torch.zeros(2, 2, 9, 11, dtype=torch.int32),
+        ),
+        lambda: OPS.signed_maps_out(
+            labels, None, "labels", 0, None, 2, [1.0, 1.0], None, *plain, out[:, None].contiguous()
+        ),
+    ):
+        try:
+            call()
+        except (ValueError, TypeError, RuntimeError):
+            continue
+        raise AssertionError(f"{dtype} was accepted")
+for shape in [(2, 9, 10), (1, 9, 11), (9, 11), (0,)]:
+    for op, image in ((OPS.edt_out, mask), (OPS.edt_labels_out, labels)):
+        try:
+            op(image, 2, [1.0, 1.0], None, False, False, torch.zeros(shape))
+        except (ValueError, TypeError, RuntimeError):
+            continue
+        raise AssertionError(f"{shape} was accepted")
+print("done")
+"""
+
+
+def test_the_compiled_ops_refuse_outputs_they_cannot_write(provider):
+    if provider != "extension":
+        pytest.skip("providers in Python cannot write outside of a tensor")
+    root = Path(__file__).parent.parent
+    environment = {
+        **os.environ,
+        "FASTDIST_PROVIDER": provider,
+        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", MISUSE], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "done"

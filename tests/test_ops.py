@@ -7,6 +7,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from conftest import PROVIDERS, REQUIRE_EXTENSION
 from test_labels import random_labels
 
 from fastdist import edt, edt_labels, providers, signed_distance, signed_distance_maps
@@ -285,6 +286,13 @@ def test_written_outputs_are_known_to_autograd(provider):
     edt(MASK, ndim=2, out=out)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.backward()
+
+
+def test_the_extension_is_here_where_it_is_required():
+    if not REQUIRE_EXTENSION:
+        pytest.skip("FASTDIST_REQUIRE_EXTENSION is not set")
+    assert providers.reasons()["extension"] is None
+    assert "extension" in PROVIDERS
 
 
 def test_build_info_of_the_compiled_library_is_json():
