@@ -16,7 +16,7 @@ from typing import Any
 
 VISIT = 0.03  # seconds: short calls are repeated within a visit until this much has passed
 VISIT_CALLS = 8
-LONG = 1.0  # seconds: a call as long as this counts from the first one on, nothing is warmed up
+LONG = 1.0  # seconds of CPU time: so long a call counts from the first one on, not warmed up
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Entrant:
                 if self.exact and not self.error <= self.tolerance:
                     raise AssertionError(f"{self.name} is wrong by {self.error:g}")
             del result
-        if self.wall[0] < LONG:
+        if self.cpu[0] < LONG:
             self.wall.clear()
             self.cpu.clear()
 
