@@ -1,7 +1,7 @@
 """``python -m benchmarks``: measure fastdist against the libraries that are installed here.
 
     python -m benchmarks                    a few minutes, one thread
-    python -m benchmarks --only loss        the cases whose name contains it (pytest's -k)
+    python -m benchmarks --only loss        the cases whose name contains it
     python -m benchmarks --threads 2 --full
 
 Results are written case by case to benchmarks/results/<machine>-cpu-<version>.json, into those of
@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks.record import COMMAND
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="fastdist against the libraries that are installed here",
         epilog="Other arguments go to pytest.",
     )
-    parser.add_argument("--only", metavar="WORDS", help="cases to run, as pytest's -k takes them")
+    parser.add_argument("--only", metavar="WORD", help="cases whose name contains it")
     parser.add_argument("--threads", type=int, default=1, help="for every library (1)")
     parser.add_argument("--full", action="store_true", help="more cases, more rounds")
     parser.add_argument("--budget", help="seconds for one library in one case (12, with --full 60)")
@@ -33,12 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     options, rest = parser.parse_known_args(arguments)
 
     given = sys.argv[1:] if arguments is None else arguments
-    os.environ["FASTDIST_BENCHMARKS_COMMAND"] = " ".join(["python -m benchmarks", *given])
+    os.environ[COMMAND] = f"python -m benchmarks {shlex.join(given)}".strip()
     run = [str(Path(__file__).parent), "-q", "-p", "no:cacheprovider", "--benchmark-disable-gc"]
     run += ["--no-header", "--show-capture=no", "-rsf", "--tb=short", "--bar", "--benchmark-quiet"]
     run += ["--threads", str(options.threads)]
     if options.only:
-        run += ["-k", options.only]
+        run += ["--only", options.only]
     if options.full:
         run.append("--full")
     if options.budget:

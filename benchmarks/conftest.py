@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import peers
 from benchmarks.contest import Case
-from benchmarks.record import Record, default_path
+from benchmarks.record import Record, default_path, environment
 from benchmarks.table import table
 
 ROUNDS = {False: 7, True: 15}
@@ -20,6 +20,7 @@ BUDGET = {False: 12.0, True: 60.0}  # seconds for one library in one case, first
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fastdist benchmarks")
     group.addoption("--threads", type=int, default=1, help="for every library (1)")
+    group.addoption("--only", default="", help="cases whose name contains it")
     group.addoption("--full", action="store_true", help="larger sizes, more rounds")
     group.addoption("--budget", type=float, help="seconds for one library in one case (12; 60)")
     group.addoption("--json", type=Path, help="where the results go (benchmarks/results/...)")
@@ -30,6 +31,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     threads = config.getoption("--threads")
     config.stash[_RECORD] = Record(config.getoption("--json") or default_path(threads), threads)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    only = config.getoption("--only").lower()
+    if dropped := [item for item in items if only not in item.nodeid.lower()]:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -90,7 +98,7 @@ def contest(benchmark: Any, threads: int, full: bool, request: pytest.FixtureReq
                 case.ours.once, setup=lambda: case.others(budget), rounds=ROUNDS[full]
             )
         result = case.result()
-        benchmark.extra_info.update(result)
+        benchmark.extra_info.update(result, environment=environment(threads))
         _keep(request, case.name, result)
         return result
 

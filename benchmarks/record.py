@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+COMMAND = "FASTDIST_BENCHMARKS_COMMAND"  # set by python -m benchmarks
 PACKAGES = (
     "torch",
     "numpy",
@@ -45,9 +47,7 @@ def environment(threads: int) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]])
-        if os.environ.get("FASTDIST_BENCHMARKS_COMMAND") is None
-        else os.environ["FASTDIST_BENCHMARKS_COMMAND"],
+        "command": os.environ.get(COMMAND) or shlex.join(["pytest", *sys.argv[1:]]),
     }
 
 
