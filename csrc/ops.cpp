@@ -73,7 +73,7 @@ Target target_of(const Tensor& contiguous_target, const std::optional<Tensor>& v
 SignedOptions options_of(const std::string& zero, const std::string& normalize, std::optional<double> clip,
                          std::optional<double> empty, std::optional<double> full, bool border) {
   return {zero_of(zero), normalize_of(normalize), clip.value_or(std::numeric_limits<double>::infinity()),
-          !empty.has_value(), !full.has_value(), empty.value_or(0), full.value_or(0), border};
+          !empty.has_value(), !full.has_value(), empty.value_or(0) + 0.0, full.value_or(0) + 0.0, border};  // no -0.0
 }
 
 void signed_maps_out(Tensor target, std::optional<Tensor> valid, std::string layout, int64_t first_class,
