@@ -38,7 +38,7 @@ def section(path: Path) -> str:
         f" {environment['threads']} thread; fastdist {environment['fastdist']},"
         f" Python {environment['python']}, "
         + ", ".join(f"{name} {version}" for name, version in packages.items())
-        + f". From `{path.relative_to(ROOT)}`, `{environment['command']}`.",
+        + f". `python -m benchmarks`, `{path.relative_to(ROOT)}`.",
         "",
         "| case | fastdist, ns/voxel | new output | others, ns/voxel: how many times ours |",
         "|---|---|---|---|",
@@ -60,6 +60,7 @@ def _line(name: str, case: dict[str, Any]) -> str:
         if case["ratios"][library]["cpu"] < 10
         else f"{library} {_ns(summary)}: {case['ratios'][library]['cpu']:.0f}"
         for library, summary in libraries.items()
+        if library != "read and write alone"
     ]
     cells = [name, _ns(ours), _ns(fresh) if fresh else "", "; ".join(others)]
     return "| " + " | ".join(cells) + " |"
