@@ -69,6 +69,4 @@ inline Metric make_metric(const int64_t* shape, const double* spacing, int ndim,
   return metric;
 }
 
-// Of two spacings that differ by less than rounding the exact one is taken: 0.5 and 1.5 give weights 1 and 9 and scale 0.5.
-
 }  // namespace fastdist

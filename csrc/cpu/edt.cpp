@@ -8,15 +8,6 @@
 
 namespace fastdist {
 
-int64_t element_bytes(Element type) {
-  switch (type) {
-    case Element::kBool: case Element::kU8: case Element::kI8: return 1;
-    case Element::kI16: case Element::kU16: case Element::kF16: case Element::kBF16: return 2;
-    case Element::kI32: case Element::kU32: case Element::kF32: return 4;
-    default: return 8;
-  }
-}
-
 void check_spacing(const Spacing& spacing, int64_t images, const char* argument) {
   const int64_t ndim = int64_t(spacing.shared.size());
   for (int64_t i = 0; i < (spacing.per_image ? images : 1); ++i)

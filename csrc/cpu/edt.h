@@ -32,8 +32,6 @@ struct EdtOptions {
   bool border;
 };
 
-int64_t element_bytes(Element type);
-
 // Distance of every voxel to the nearest zero; `indices` ([ndim][images][shape], int32 or, if wide, int64) may be null.
 void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element out_type, void* distances, void* indices,
          bool wide, Threads threads);

@@ -6,6 +6,11 @@
 
 namespace fastdist {
 
+// Columns are processed kTile at a time and in blocks of kBlock rows, on every level.
+constexpr int kTile = 16;
+constexpr int kBlock = 8;
+__attribute__((always_inline)) inline int64_t padded_rows(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
+
 // Bit planes. A row of W voxels takes W / 64 + 1 words, so that position W, the row's end, has a bit too.
 __attribute__((always_inline)) inline int64_t words_per_row(int64_t width) { return width / 64 + 1; }
 
@@ -19,6 +24,15 @@ struct Neighbours {
 
 // Element types of what users pass in.
 enum class Element { kBool, kU8, kI8, kI16, kI32, kI64, kU16, kU32, kU64, kF16, kBF16, kF32, kF64 };
+
+__attribute__((always_inline)) constexpr int64_t element_bytes(Element type) {
+  switch (type) {
+    case Element::kBool: case Element::kU8: case Element::kI8: return 1;
+    case Element::kI16: case Element::kU16: case Element::kF16: case Element::kBF16: return 2;
+    case Element::kI32: case Element::kU32: case Element::kF32: return 4;
+    default: return 8;
+  }
+}
 
 // How a distance in units of the metric becomes an output value; all lengths are physical.
 struct Epilogue {
@@ -77,7 +91,6 @@ struct AxisPass {
   const uint64_t* edges;            // [length + 1][rows][words], or null: one-sided
   const void* source;               // squared distances or keys, [length][rows][width]
   const void* cost;
-  double weight;
   int64_t first_row;                // of this block of planes within the bit planes of the epilogue
   int key_shift;                    // keys only
   int group;                        // tiles that are fetched together

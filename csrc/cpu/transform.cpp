@@ -26,22 +26,20 @@ int64_t size_of(Arithmetic arithmetic) {
   return arithmetic == Arithmetic::kU32 || arithmetic == Arithmetic::kF32 ? 4 : 8;
 }
 
-int64_t padded(int64_t n) { return (n + 7) / 8 * 8; }
-
 // Bytes that a kernel needs for a tile, its runs and the block minima (kernels/passes.h).
-int64_t workspace_bytes(int64_t length, int64_t size, int64_t tiles) { return padded(length) * 16 * size * (2 + tiles) + 64; }
+int64_t workspace_bytes(int64_t length, int64_t size, int64_t tiles) { return padded_rows(length) * kTile * size * (2 + tiles) + 64; }
 
 // Tiles of an axis pass that are fetched together: as many as leave the second-level cache room for everything else.
 int64_t group_tiles(int64_t length, int64_t size) {
-  const int64_t fit = (int64_t(128) << 10) / (padded(length) * 16 * size);
+  const int64_t fit = (int64_t(128) << 10) / (padded_rows(length) * kTile * size);
   return fit < 1 ? 1 : fit > 16 ? 16 : fit;
 }
 
 // w d^2 for every distance that a column pass can ask for.
 class CostTable {
  public:
-  CostTable(Arithmetic arithmetic, int64_t length, double weight, int shift) : memory_(16 * 8 + 8 * padded(length)) {
-    const int64_t count = padded(length) + 8;
+  CostTable(Arithmetic arithmetic, int64_t length, double weight, int shift) : memory_((padded_rows(length) + kBlock) * 8) {
+    const int64_t count = padded_rows(length) + kBlock;
     for (int64_t d = 0; d < count; ++d) {
       switch (arithmetic) {
         case Arithmetic::kU32: memory_.as<uint32_t>()[d] = uint32_t(weight) * uint32_t(d) * uint32_t(d); break;
@@ -88,15 +86,6 @@ void shift_up(uint64_t* bits, int64_t words) {
     const uint64_t next = bits[w] >> 63;
     bits[w] = bits[w] << 1 | carry;
     carry = next;
-  }
-}
-
-constexpr int64_t element_size(Element type) {
-  switch (type) {
-    case Element::kBool: case Element::kU8: case Element::kI8: return 1;
-    case Element::kI16: case Element::kU16: case Element::kF16: case Element::kBF16: return 2;
-    case Element::kI32: case Element::kU32: case Element::kF32: return 4;
-    default: return 8;
   }
 }
 
@@ -151,7 +140,7 @@ class Transform {
       const int64_t at = plane * height_ + y;
       if (sources_.labels) {
         const char* labels = label_at(at * width);
-        kernels().pack_differ(labels + element_size(sources_.label_type), labels, sources_.label_type, width - 1, row);
+        kernels().pack_differ(labels + element_bytes(sources_.label_type), labels, sources_.label_type, width - 1, row);
         if (words_per_row(width - 1) < words) row[words - 1] = 0;
         shift_up(row, words);
         if (sources_.border) {
@@ -188,7 +177,7 @@ class Transform {
   }
 
   const char* label_at(int64_t voxel) const {
-    return static_cast<const char*>(sources_.labels) + voxel * element_size(sources_.label_type);
+    return static_cast<const char*>(sources_.labels) + voxel * element_bytes(sources_.label_type);
   }
 
   // A one-sided transform finds its sources through their zero distance; only a border needs to be told.
@@ -202,7 +191,7 @@ class Transform {
 
   // The four tiles of a word share its neighbours; fewer where they would crowd the second-level cache.
   int plane_group() const {
-    const int64_t tile = padded(height_) * 16 * size_;
+    const int64_t tile = padded_rows(height_) * kTile * size_;
     return tile * 4 <= (512 << 10) ? 4 : tile * 2 <= (512 << 10) ? 2 : 1;
   }
 
@@ -230,7 +219,7 @@ class Transform {
   void plane_passes(void* squares) {
     const bool last = image_.ndim < 3;
     const int group = plane_group();
-    const int64_t groups = (image_.width + group * 16 - 1) / (group * 16);
+    const int64_t groups = (image_.width + group * kTile - 1) / (group * kTile);
     const CostTable cost(arithmetic_, height_, image_.ndim >= 2 ? metric_.weight[image_.ndim - 2] : 1.0, cost_shift());
     const auto kernel = kernels().plane[int(arithmetic_)];
     const int64_t bytes = workspace_bytes(height_, size_, group);
@@ -268,7 +257,7 @@ class Transform {
     if (column_edges()) edges.reserve((length + 1) * inner_rows * words * 8);
     const auto kernel = kernels().axis[int(arithmetic_)];
     const int64_t group = group_tiles(length, size_);
-    const int64_t groups = inner_rows * ((image_.width + group * 16 - 1) / (group * 16));
+    const int64_t groups = inner_rows * ((image_.width + group * kTile - 1) / (group * kTile));
     for (int64_t block = 0; block < outer; ++block) {
       const int64_t first_row = block * block_rows;
       if (column_edges()) {
@@ -291,7 +280,6 @@ class Transform {
       pass.edges = column_edges() ? edges.as<uint64_t>() : nullptr;
       pass.source = static_cast<char*>(squares) + block * block_voxels * size_;
       pass.cost = cost.data();
-      pass.weight = metric_.weight[axis];
       pass.first_row = first_row;
       pass.key_shift = key_shift(axis);
       pass.group = int(group);

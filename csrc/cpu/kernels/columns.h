@@ -17,8 +17,6 @@
 
 namespace fastdist::FASTDIST_LEVEL {
 
-constexpr int kBlock = 8;
-
 // "No source yet": at least every sum that can occur, and can itself be added to without wrapping.
 template <class T> constexpr T kFar = T(1) << (sizeof(T) == 4 ? 31 : 62);
 template <> inline constexpr float kFar<float> = __builtin_inff();
@@ -46,8 +44,6 @@ FASTDIST_INLINE Vec<T> worst_of(const Vec<T>* best) {
   for (int k = 1; k < kBlock; ++k) worst = maximum(worst, best[k]);
   return worst;
 }
-
-inline int64_t padded_rows(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
 
 // Blocks to a group: columns of up to 1024 rows are one group.
 inline int64_t blocks_per_group(int64_t blocks) {

@@ -1,7 +1,6 @@
 // From elements to bits: one row at a time, 64 voxels to a word.
 #pragma once
 
-#include "../kernel_table.h"
 #include "half.h"
 
 namespace fastdist::FASTDIST_LEVEL {

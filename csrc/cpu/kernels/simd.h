@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+
+#include "../kernel_table.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -22,9 +24,6 @@ constexpr int kVectorBytes = 32;
 #else
 constexpr int kVectorBytes = 16;
 #endif
-
-// A tile is a group of adjacent columns that are processed together; its width does not depend on the level.
-constexpr int kTile = 16;
 
 template <class T>
 struct VectorOf {

@@ -9,7 +9,6 @@
 //          = g_k phi_k                                  probabilities
 #pragma once
 
-#include "../kernel_table.h"
 #include "exp.h"
 #include "half.h"
 

@@ -1,7 +1,6 @@
 // Filling a tile: row distances straight from bits, and distances within a column to the nearest change of label.
 #pragma once
 
-#include "../kernel_table.h"
 #include "columns.h"
 
 namespace fastdist::FASTDIST_LEVEL {
