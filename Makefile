@@ -53,7 +53,9 @@ test-levels: env
 	        esac; \
 	    fi; \
 	    echo "== $$level"; \
-	    FASTDIST_TEST_PROVIDERS=extension $(PY) -m pytest -q -m "not slow" tests $(ARGS); \
+	    FASTDIST_TEST_PROVIDERS=extension $(PY) -m pytest -q -m "not slow" \
+	        $(wildcard tests/test_edt*.py tests/test_labels*.py tests/test_signed*.py \
+	            tests/test_indices*.py tests/test_losses*.py tests/test_errors*.py) $(ARGS); \
 	done
 
 lint: env
