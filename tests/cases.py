@@ -61,7 +61,7 @@ def _line(shape, axis):
     return sites
 
 
-def _blobs(shape):
+def blobs(shape):
     # Smooth random objects: box sums of noise, above their median.
     noise = _rng(shape, "blobs").standard_normal(shape)
     for axis in range(len(shape)):
@@ -86,7 +86,7 @@ PATTERNS = {
     "one row": lambda s: _line(s, -1),
     "one column": lambda s: _line(s, 0),
     "half": lambda s: np.broadcast_to(_grid(s)[0] < (s[0] + 1) // 2, s).copy(),
-    "blobs": _blobs,
+    "blobs": blobs,
 }
 
 SHAPES_1D = [(0,), (1,), (2,), (31,), (32,), (33,), (63,), (64,), (65,), (127,), (129,), (1031,)]

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from cases import _blobs
+from cases import blobs
 
 from fastdist import edt, edt_labels, signed_distance, signed_distance_maps
 
-VOLUME = torch.from_numpy(_blobs((2, 60, 64, 70)).astype(np.uint8))
+VOLUME = torch.from_numpy(blobs((2, 60, 64, 70)).astype(np.uint8))
 SMALL = VOLUME[:, :9, :10, :11].contiguous()
 SPACING = (1.7, 0.6, 0.9)
 

@@ -4,7 +4,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from cases import FLOAT_SAMPLINGS, INTEGER_SAMPLINGS, SMALL, _blobs
+from cases import FLOAT_SAMPLINGS, INTEGER_SAMPLINGS, SMALL, blobs
 from conftest import affordable
 from scipy import ndimage
 
@@ -135,7 +135,7 @@ def test_labels_are_compared_in_their_own_dtype(values, provider):
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4097, 33), (33, 4097), (129, 131, 127)], ids=str)
 def test_large_labels_are_exact(shape, quick):
-    labels = _blobs(shape).astype(np.int16) + 2 * _blobs((*shape, 1))[..., 0]
+    labels = blobs(shape).astype(np.int16) + 2 * blobs((*shape, 1))[..., 0]
     expected = np.empty(shape)
     for value in np.unique(labels):
         own = labels == value
