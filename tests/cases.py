@@ -69,6 +69,8 @@ def blobs(shape):
     return noise > np.median(noise) if noise.size else noise > 0
 
 
+_blobs = blobs  # its name in test_numba_provider.py
+
 PATTERNS = {
     "none": lambda s: np.zeros(s, bool),
     "all": lambda s: np.ones(s, bool),
