@@ -75,12 +75,14 @@ class Painter:
         axis.set_title(title, color=self.ink, fontsize=10, loc="left")
 
     def legend(self, where: Any, **options: Any) -> None:
-        where.legend(frameon=False, labelcolor=self.ink, fontsize=9, **options)
+        made = where.legend(frameon=False, labelcolor=self.ink, fontsize=9, **options)
+        made.set_in_layout(False)
 
     def save(self, figure: Figure, name: str, folder: Path) -> None:
         machine = f"{self.environment['cpu']}, {self.environment['threads']} thread"
-        kind = "CPU time" if self.clock == "cpu" else "by the clock"
-        note = f"{machine}, medians, {kind}; fastdist {self.environment['fastdist']}"
+        kind = ", medians, CPU time" if self.clock == "cpu" else ", medians, by the clock"
+        kind = "" if name == "memory" else kind
+        note = f"{machine}{kind}; fastdist {self.environment['fastdist']}"
         figure.text(0.99, 0.01, note, color=self.ink, fontsize=7, ha="right", alpha=0.8)
         figure.tight_layout(rect=(0, 0.02, 1, 1))
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +113,8 @@ class Painter:
                     label=library,
                 )
             self.label(axis, "voxels", "milliseconds", f"{ndim}-D, blobs filling 30 %")
+            low, high = axis.get_ylim()
+            axis.set_ylim(low, high * (high / low) ** 0.2)  # room for the legend
             handles, labels = axis.get_legend_handles_labels()
             order = sorted(range(len(labels)), key=lambda i: -max(lines[labels[i]])[1])
             self.legend(axis, handles=[handles[i] for i in order], loc="upper left")
@@ -144,8 +148,8 @@ class Painter:
         names = [_printed(name) for name in reversed(rows)]
         axis.set_yticks(range(len(rows)), names, fontsize=8.5)
         axis.set_ylim(-0.6, len(rows) - 0.4)
-        self.label(axis, "ns/voxel (logarithmic; further left is faster)")
-        self.legend(axis, loc="lower left", bbox_to_anchor=(-0.35, 1.0), ncol=6, columnspacing=1)
+        self.label(axis, "ns/voxel (logarithmic; further left is faster)", title="\n ")
+        self.legend(axis, loc="lower right", bbox_to_anchor=(1.01, 1.0), ncol=6, columnspacing=1)
         self.save(figure, "cases", folder)
 
     def loss(self, folder: Path) -> None:

@@ -109,11 +109,12 @@ class Record:
     def __init__(self, path: Path, threads: int) -> None:
         self.path = path
         self.threads = threads
+        self.commit = commit()  # now: what is loaded stays what it is while the tree moves on
         self.cases: dict[str, Any] = {}
         self.fresh: list[str] = []  # cases of this run
 
     def add(self, name: str, result: dict[str, Any]) -> None:
-        now = environment(self.threads)
+        now = {**environment(self.threads), "commit": self.commit}
         old = read(self.path) if self.path.exists() else {"cases": {}}
         result = {**result, "threads": self.threads, "commit": now["commit"], "date": now["date"]}
         old["cases"][name] = result
