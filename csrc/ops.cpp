@@ -11,7 +11,7 @@ void edt_out(Tensor mask, int64_t ndim, std::vector<double> sampling, std::optio
   const auto per_image = contiguous(item_sampling);
   const Batch batch = batch_of(in, ndim, "mask");
   const Spacing spacing = spacing_of(sampling, per_image, batch.images, ndim, "sampling");
-  void* out = output_of(distances, sizes_of(in), "distances");
+  void* out = distances_of(distances, in, squared, spacing);
   edt(batch, spacing, {squared, border}, element_of(distances, "distances"), out, nullptr, false, threads());
 }
 
@@ -23,9 +23,9 @@ void edt_indices_out(Tensor mask, int64_t ndim, std::vector<double> sampling, st
   const Batch batch = batch_of(in, ndim, "mask");
   const Spacing spacing = spacing_of(sampling, per_image, batch.images, ndim, "sampling");
   auto shape = sizes_of(in);
-  void* out = output_of(distances, shape, "distances");
   shape.insert(shape.begin(), ndim);
-  void* coordinates = output_of(indices, shape, "indices");
+  void* coordinates = output_of(indices, shape, {ScalarType::Int, ScalarType::Long}, "indices", in);
+  void* out = distances_of(distances, in, squared, spacing);
   edt(batch, spacing, {squared, border}, element_of(distances, "distances"), out, coordinates,
       element_of(indices, "indices") == Element::kI64, threads());
 }
@@ -36,7 +36,7 @@ void edt_labels_out(Tensor labels, int64_t ndim, std::vector<double> sampling, s
   const auto per_image = contiguous(item_sampling);
   const Batch batch = batch_of(in, ndim, "labels");
   const Spacing spacing = spacing_of(sampling, per_image, batch.images, ndim, "sampling");
-  void* out = output_of(distances, sizes_of(in), "distances");
+  void* out = distances_of(distances, in, squared, spacing);
   edt_labels(batch, spacing, {squared, border}, element_of(distances, "distances"), out, threads());
 }
 
@@ -54,6 +54,8 @@ Target target_of(const Tensor& contiguous_target, const std::optional<Tensor>& v
   target.maps = maps;
   if (axes == 2 && sizes[1] != maps)
     throw std::invalid_argument("target: expected " + std::to_string(maps) + " channels, got " + std::to_string(sizes[1]));
+  if (first_class < 0 || maps < 0)
+    throw std::invalid_argument("first_class: expected a class of the input, got " + std::to_string(first_class));
   target.first_class = first_class;
   target.has_ignore = ignore_index.has_value();
   target.ignore = ignore_index.value_or(0);
@@ -88,7 +90,7 @@ void signed_maps_out(Tensor target, std::optional<Tensor> valid, std::string lay
   const Target what = target_of(in, known, layout, shape[1], first_class, ignore_index);
   auto expected = what.shape;
   expected.insert(expected.begin(), {what.images, what.maps});
-  void* out = output_of(maps, expected, "maps");
+  void* out = output_of(maps, expected, {ScalarType::Float, ScalarType::Double}, "maps", in);
   const Spacing spacing = spacing_of(sampling, per_image, what.images, ndim, "sampling");
   signed_maps(what, spacing, options_of(zero, normalize, clip, empty, full, border), "sampling",
               maps.scalar_type() == ScalarType::Double, out, threads());
@@ -211,7 +213,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> boundary_loss(
   check_maps(maps, what, logits.logits);
   const Spacing spacing = spacing_of(sampling, per_image, what.images, int64_t(what.shape.size()), "spacing");
   signed_maps(what, spacing, options_of(zero, normalize, clip, empty, full, border), "spacing", logits.logits.float64(),
-              output_of(maps, shape, "maps"), threads());
+              output_of(maps, shape, {sum_type(logits.logits)}, "maps", labels), threads());
   const Sums out = sums_of(logits, maps, what);
   return {out.sums, out.counts, out.perfect, maps};
 }

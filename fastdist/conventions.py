@@ -9,8 +9,9 @@ what ``zero`` says:
 =============  =============================================================================
 "shifted"      -(d_bg - h); at unit spacing Kervadec's code and MONAI's BoundaryLoss
 "unit"         -(d_bg - 1) at any spacing; Kervadec's code with ``resolution``
-"inner"        -(distance to the nearest foreground voxel with a face-neighbour outside);
-               the paper's boundary (Kervadec et al. 2019), and ITK's SignedMaurer
+"inner"        -(distance to the nearest foreground voxel that touches the outside with a face,
+               an edge or a corner); the paper's boundary (Kervadec et al. 2019) as ITK's
+               SignedMaurer draws it
 "midpoint"     -(d_bg - h/2), and outside d_fg - h/2: zero between the voxels, so that objects
                of one or two voxels keep negative values
 "none"         -d_bg

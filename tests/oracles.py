@@ -158,11 +158,11 @@ def diagonal(shape, sampling=None) -> float:
 
 
 def inner_boundary(fg: np.ndarray, bg: np.ndarray, border: bool = False) -> np.ndarray:
-    """Foreground voxels with a face-neighbour that is background (outside too, with `border`)."""
+    """Foreground voxels touching the background, corners count (outside too, with `border`)."""
     padded = np.pad(bg, 1, constant_values=border)
     touches = np.zeros_like(fg)
-    for axis, step in product(range(fg.ndim), (-1, 1)):
-        touches |= _inner(np.roll(padded, step, axis), fg.ndim)
+    for steps in product((-1, 0, 1), repeat=fg.ndim):
+        touches |= _inner(np.roll(padded, steps, range(fg.ndim)), fg.ndim)
     return fg & touches
 
 

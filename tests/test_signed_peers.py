@@ -76,16 +76,9 @@ def test_inner_is_itks_signed_maurer_of_boxes(shape, sampling, provider):
 
 @pytest.mark.parametrize("sampling", [(1, 1, 1), (2.5, 0.7, 0.6)], ids=str)
 @pytest.mark.parametrize("shape", [(40, 45), (14, 21, 24)], ids=str)
-def test_inner_differs_from_itk_by_what_touches_at_a_corner_only(shape, sampling, provider):
-    # ITK's boundary holds also voxels that touch the outside by an edge or a corner.
+def test_inner_is_itks_signed_maurer_of_any_shape(shape, sampling, provider):
     sampling = sampling[: len(shape)]
-    fg = blobs(shape)
-    theirs = signed_maurer(fg, sampling)
-    got = signed_distance(torch.from_numpy(fg), sampling, ndim=fg.ndim, zero="inner").numpy()
-    np.testing.assert_allclose(got[~fg], theirs[~fg], rtol=2e-6)
-    assert (np.abs(theirs[got == 0]) < 1e-5).all()
-    assert (got[fg] <= theirs[fg] + 1e-5).all()
-    assert (got[fg] >= theirs[fg] - np.linalg.norm(sampling) - 1e-5).all()
-    touching = fg & ndimage.binary_dilation(~fg, np.ones((3,) * fg.ndim))
-    to_touching = ndimage.distance_transform_edt(~touching, sampling)
-    np.testing.assert_allclose(-theirs[fg], to_touching[fg], rtol=2e-6, atol=1e-5)
+    for fg in (blobs(shape), np.random.default_rng(3).random(shape) < 0.8):
+        theirs = signed_maurer(fg, sampling)
+        got = signed_distance(torch.from_numpy(fg), sampling, ndim=fg.ndim, zero="inner")
+        np.testing.assert_allclose(got, theirs, rtol=2e-6, atol=2e-6)

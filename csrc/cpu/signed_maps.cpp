@@ -47,38 +47,40 @@ void each_word(const Image& image, uint64_t* out, const Combine& combine) {
     }
 }
 
-// Foreground voxels with a face-neighbour in the background, or with `border` on the image's edge; returns whether any.
+// Foreground voxels that touch the background with a face, an edge or a corner, or with `border` the image's edge; returns
+// whether there is any. A box of 3^n voxels is dilated one axis at a time.
 bool inner_boundary(const Image& image, const uint64_t* fg, const uint64_t* bg, bool border, uint64_t* out) {
   const int64_t words = image.words;
-  uint64_t any = 0;
   for (int64_t row = 0; row < image.rows; ++row) {
     const uint64_t* own = bg + row * words;
-    const uint64_t* inside = fg + row * words;
-    uint64_t* to = out + row * words;
     for (int64_t w = 0; w < words; ++w) {
       const uint64_t from_left = own[w] << 1 | (w > 0 ? own[w - 1] >> 63 : 0);
       const uint64_t from_right = own[w] >> 1 | (w + 1 < words ? own[w + 1] << 63 : 0);
-      to[w] = from_left | from_right;
-    }
-    bool on_edge = false;
-    int64_t stride = 1;
-    for (int a = image.ndim - 2; a >= 0; --a) {
-      const int64_t at = row / stride % image.shape[a];
-      if (at > 0)
-        for (int64_t w = 0; w < words; ++w) to[w] |= own[w - stride * words];
-      if (at + 1 < image.shape[a])
-        for (int64_t w = 0; w < words; ++w) to[w] |= own[w + stride * words];
-      on_edge = on_edge || at == 0 || at + 1 == image.shape[a];
-      stride *= image.shape[a];
+      out[row * words + w] = own[w] | from_left | from_right;
     }
     if (border) {
-      to[0] |= 1;
-      to[(image.width - 1) >> 6] |= uint64_t(1) << ((image.width - 1) & 63);
-      if (on_edge)
-        for (int64_t w = 0; w < words; ++w) to[w] = ~uint64_t(0);
+      out[row * words] |= 1;
+      out[row * words + ((image.width - 1) >> 6)] |= uint64_t(1) << ((image.width - 1) & 63);
     }
-    for (int64_t w = 0; w < words; ++w) any |= to[w] &= inside[w];
   }
+  Buffer copy(image.ndim >= 2 ? image.bit_words() * 8 : 0);
+  int64_t stride = 1;  // rows from one to the next along the axis
+  for (int a = image.ndim - 2; a >= 0; --a) {
+    const uint64_t* from = copy.as<uint64_t>();
+    std::copy_n(out, image.bit_words(), copy.as<uint64_t>());
+    for (int64_t row = 0; row < image.rows; ++row) {
+      const int64_t at = row / stride % image.shape[a];
+      const bool first = at == 0, last = at + 1 == image.shape[a];
+      for (int64_t i = row * words; i < (row + 1) * words; ++i) {
+        if (!first) out[i] |= from[i - stride * words];
+        if (!last) out[i] |= from[i + stride * words];
+        if (border && (first || last)) out[i] = ~uint64_t(0);
+      }
+    }
+    stride *= image.shape[a];
+  }
+  uint64_t any = 0;
+  for (int64_t i = 0; i < image.bit_words(); ++i) any |= out[i] &= fg[i];
   return any != 0;
 }
 

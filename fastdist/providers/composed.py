@@ -47,17 +47,18 @@ def _checked_steps(sampling: Sequence[float], item_sampling: Tensor | None) -> T
     return item_sampling
 
 
-def _has_inner_face(foreground: Tensor, background: Tensor, ndim: int, border: bool) -> Tensor:
-    """The foreground voxels with a face-neighbour in the background."""
-    inner = torch.zeros_like(foreground)
-    for axis in range(-ndim, 0):
-        size = foreground.shape[axis]
+def _inner_boundary(foreground: Tensor, background: Tensor, ndim: int, border: bool) -> Tensor:
+    """The foreground voxels that touch the background with a face, an edge or a corner."""
+    touching = background
+    for axis in range(-ndim, 0):  # a box is dilated one axis at a time
+        size, before = foreground.shape[axis], touching
+        touching = before.clone()
+        touching.narrow(axis, 0, size - 1).logical_or_(before.narrow(axis, 1, size - 1))
+        touching.narrow(axis, 1, size - 1).logical_or_(before.narrow(axis, 0, size - 1))
         if border:
-            inner.select(axis, 0).fill_(True)
-            inner.select(axis, size - 1).fill_(True)
-        inner.narrow(axis, 0, size - 1).logical_or_(background.narrow(axis, 1, size - 1))
-        inner.narrow(axis, 1, size - 1).logical_or_(background.narrow(axis, 0, size - 1))
-    return inner.logical_and_(foreground)
+            touching.select(axis, 0).fill_(True)
+            touching.select(axis, size - 1).fill_(True)
+    return touching.logical_and_(foreground)
 
 
 def compose_signed_maps(
@@ -175,7 +176,7 @@ class _Transforms:
         constant = None
         if zero == "inner":
             outside = self.distance(self.edt_out, ~foreground)
-            inner = _has_inner_face(foreground, background, self.geometry[0], border)
+            inner = _inner_boundary(foreground, background, self.geometry[0], border)
             inside = self.distance(self.edt_out, ~inner)
             constant = foreground & inside.isinf()
         elif ignores or border:

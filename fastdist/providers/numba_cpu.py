@@ -191,12 +191,13 @@ def _classes(target: Array, classes: int) -> Array | None:
 
 
 def _inner_boundary(inside: Array, border: bool) -> Array:
-    """The voxels inside that have a face-neighbour outside, as bytes."""
-    touching = np.zeros_like(inside)
-    for axis in range(inside.ndim):
-        here, there, there_too = (np.moveaxis(a, axis, 0) for a in (touching, inside, inside))
-        here[1:] |= ~there[:-1]
-        here[:-1] |= ~there_too[1:]
+    """The voxels inside that touch the outside with a face, an edge or a corner, as bytes."""
+    touching = ~inside
+    for axis in range(inside.ndim):  # a box is dilated one axis at a time
+        before = np.moveaxis(touching, axis, 0).copy()
+        here = np.moveaxis(touching, axis, 0)
+        here[1:] |= before[:-1]
+        here[:-1] |= before[1:]
         if border:
             here[[0, -1]] = True
     return (touching & inside).view(np.uint8)
@@ -275,7 +276,7 @@ def signed_maps_out(
     for m in range(len(out) if zero == "inner" or normalize == "max" else 0):
         inside = labels[m // repeat] == first + m % repeat
         if zero == "inner":
-            # The nearest voxel of a class has a face-neighbour that is not: one transform serves
+            # The nearest voxel of a class touches one that is not: one transform serves
             # both sides. Nothing outside of the image is a source.
             row = min(m // items, len(steps) - 1)
             edge = _inner_boundary(inside.reshape(space), border).reshape(1, -1)
