@@ -218,8 +218,23 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> boundary_loss(
   return {out.sums, out.counts, out.perfect, maps};
 }
 
+#ifndef FASTDIST_VERSION  // the build defines these
+#define FASTDIST_VERSION "unknown"
+#define FASTDIST_TORCH_HEADERS "unknown"
+#endif
+#ifndef FASTDIST_CUDA_ARCHITECTURES
+#define FASTDIST_CUDA_ARCHITECTURES "none"
+#endif
+#if defined(FASTDIST_NO_X86_LEVELS) || !defined(__x86_64__)
+#define FASTDIST_CPU_LEVELS "baseline"
+#else
+#define FASTDIST_CPU_LEVELS "baseline v3 v4"
+#endif
+
 std::string build_info() {
-  return std::string("{\"cpu_level\": \"") + kernels().name + "\", \"compiler\": \"" + __VERSION__ + "\"}";
+  return std::string("{\"version\": \"" FASTDIST_VERSION "\", \"cpu_levels\": \"" FASTDIST_CPU_LEVELS "\", \"cpu_level\": \"") +
+         kernels().name + "\", \"torch\": \"stable ABI of 2.10, headers of " FASTDIST_TORCH_HEADERS
+         "\", \"cuda_architectures\": \"" FASTDIST_CUDA_ARCHITECTURES "\", \"compiler\": \"" __VERSION__ "\"}";
 }
 
 }  // namespace
