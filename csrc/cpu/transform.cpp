@@ -1,5 +1,6 @@
 #include "transform.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -130,8 +131,9 @@ class Transform {
   int key_shift(int axis) const { return result_.nearest ? result_.nearest->shift[axis] : 0; }
   int cost_shift() const { return result_.nearest ? result_.nearest->squared_shift : 0; }
 
-  // Edges of rows [begin, end) of one plane; `edges_y` has height + 1 rows and is null where it is not needed.
-  void edges_of_rows(int64_t plane, int64_t begin, int64_t end, uint64_t* edges_x, Neighbours* neighbours,
+  // Edges of rows [begin, end) of one plane; `edges_y` has height + 1 rows and is null where it is not needed. Returns
+  // whether there is any.
+  bool edges_of_rows(int64_t plane, int64_t begin, int64_t end, uint64_t* edges_x, Neighbours* neighbours,
                      uint64_t* edges_y) {
     const int64_t words = image_.words, width = image_.width;
     bool any = false;
@@ -147,19 +149,21 @@ class Transform {
           row[0] |= 1;
           row[width >> 6] |= uint64_t(1) << (width & 63);
         }
-        for (int64_t w = 0; w < words; ++w) any = any || row[w];
       } else {
         row_edges(sources_.foreground + at * words, width, words, sources_.border, row);
       }
+      for (int64_t w = 0; w < words; ++w) any = any || row[w];
       neighbours_of(row, words, neighbours + y * words);
       if (!edges_y) continue;
       any = edges_between(at - 1, at, y == 0, false, edges_y + y * words) || any;
       if (y == height_ - 1) any = edges_between(at, at, false, true, edges_y + height_ * words) || any;
     }
     if (any) any_edge_.store(true, std::memory_order_relaxed);
+    return any;
   }
 
-  // Edges between two rows of voxels; at the first and behind the last row of an axis the border decides.
+  // Edges between two rows of voxels; at the first and behind the last row of an axis the border decides. Returns whether
+  // there may be any.
   bool edges_between(int64_t row, int64_t next, bool at_begin, bool at_end, uint64_t* edges) {
     const int64_t words = image_.words, width = image_.width;
     if (at_begin || at_end) {
@@ -172,8 +176,9 @@ class Transform {
       return kernels().pack_differ(label_at(row * width), label_at(next * width), sources_.label_type, width, edges) != 0;
     const uint64_t* a = sources_.foreground + row * words;
     const uint64_t* b = sources_.foreground + next * words;
-    for (int64_t w = 0; w < words; ++w) edges[w] = a[w] ^ b[w];
-    return false;
+    uint64_t any = 0;
+    for (int64_t w = 0; w < words; ++w) any |= edges[w] = a[w] ^ b[w];
+    return any != 0;
   }
 
   const char* label_at(int64_t voxel) const {
@@ -216,6 +221,16 @@ class Transform {
     return pass;
   }
 
+  // "No source yet" (kFar of kernels/columns.h).
+  void fill_far(void* squares, int64_t begin, int64_t count) const {
+    switch (arithmetic_) {
+      case Arithmetic::kU32: std::fill_n(static_cast<uint32_t*>(squares) + begin, count, uint32_t(1) << 31); break;
+      case Arithmetic::kU64: std::fill_n(static_cast<uint64_t*>(squares) + begin, count, uint64_t(1) << 62); break;
+      case Arithmetic::kF32: std::fill_n(static_cast<float*>(squares) + begin, count, HUGE_VALF); break;
+      case Arithmetic::kF64: std::fill_n(static_cast<double*>(squares) + begin, count, HUGE_VAL); break;
+    }
+  }
+
   void plane_passes(void* squares) {
     const bool last = image_.ndim < 3;
     const int group = plane_group();
@@ -224,10 +239,16 @@ class Transform {
     const auto kernel = kernels().plane[int(arithmetic_)];
     const int64_t bytes = workspace_bytes(height_, size_, group);
     auto run_plane = [&](int64_t plane, PlaneEdges& edges, Threads threads) {
+      std::atomic<bool> any{false};
       threads.loop(height_, threads.grain(height_), [&](int64_t begin, int64_t end) {
-        edges_of_rows(plane, begin, end, edges.x.as<uint64_t>(), edges.neighbours.as<Neighbours>(),
-                      column_edges() ? edges.y.as<uint64_t>() : nullptr);
+        if (edges_of_rows(plane, begin, end, edges.x.as<uint64_t>(), edges.neighbours.as<Neighbours>(),
+                          column_edges() ? edges.y.as<uint64_t>() : nullptr))
+          any.store(true, std::memory_order_relaxed);
       });
+      if (two_sided_ && !last && !any.load()) {  // one label everywhere: most slices of a sparse volume
+        fill_far(squares, plane * height_ * image_.width, height_ * image_.width);
+        return;
+      }
       const PlanePass pass = plane_pass(plane, edges, cost);
       const Sink to = sink(last, squares, plane * height_ * image_.width);
       threads.loop(groups, threads.grain(groups), [&](int64_t begin, int64_t end) {
