@@ -29,7 +29,7 @@ from fastdist import losses, providers
 
 Schedule = losses.ConstantSchedule | losses.IncreaseSchedule | losses.RebalanceSchedule
 BATCH = 8
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 3e-3
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

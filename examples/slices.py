@@ -22,25 +22,24 @@ from examples.evaluation import dice
 DATA = Path(__file__).parent / "data" / "ms_lesions_flair.npz"
 TRAINING = ("07", "19")
 HELD_OUT = "26"
+AIR = -4.0
 
 
 class Patient(NamedTuple):
     """One volume as a stack of axial slices."""
 
-    images: Tensor  # (slices, 1, H, W) float32: brain has mean 0 and deviation 1, air is at -4
+    images: Tensor  # (slices, 1, H, W) float32: the brain around 0, what is not brain at AIR
     labels: Tensor  # (slices, H, W) uint8: 0 background, 1 lesion
     spacing: tuple[float, ...]  # mm between slices, rows, columns
 
 
 def load_patient(name: str, path: Path = DATA) -> Patient:
-    """Read one patient, the grey values normalised over the brain."""
+    """Read one patient, the grey values relative to the brain's median: scanners have no unit."""
     with np.load(path) as file:
         flair = torch.from_numpy(file[f"flair_{name}"]).float()
         labels = torch.from_numpy(file[f"lesions_{name}"]).to(torch.uint8)
         spacing = tuple(float(step) for step in file["spacing"])
-    brain = flair > 0
-    images = (flair - flair[brain].mean()) / flair[brain].std()
-    images[~brain] = -4.0  # the skull was removed from the images
+    images = AIR * (1.0 - flair / flair[flair > 0].median())
     return Patient(images[:, None], labels, spacing)
 
 
@@ -49,7 +48,7 @@ def training_slices(device: torch.device) -> tuple[Tensor, Tensor]:
     patients = [load_patient(name) for name in TRAINING]
     images = torch.cat([patient.images for patient in patients])
     labels = torch.cat([patient.labels for patient in patients])
-    enough_brain = (images > -4.0).float().mean(dim=(1, 2, 3)) > 0.05
+    enough_brain = (images > AIR).float().mean(dim=(1, 2, 3)) > 0.05
     return images[enough_brain].to(device), labels[enough_brain].to(device)
 
 
@@ -83,14 +82,14 @@ def augment(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple
     affine = torch.cat([matrix, torch.zeros(len(images), 2, 1)], dim=2).to(images.device)
     grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
 
-    air = -4.0  # outside of the image: shifted to zero, which is what grid_sample puts there
-    warped = functional.grid_sample(images - air, grid, align_corners=False) + air
+    # Outside of the image there is air: shifted to zero, which is what grid_sample puts there.
+    warped = functional.grid_sample(images - AIR, grid, align_corners=False) + AIR
     moved = functional.grid_sample(
         labels[:, None].float(), grid, mode="nearest", align_corners=False
     )
     gain = uniform(0.8, 1.2)[:, None, None, None].to(images.device)
     shift = uniform(-0.3, 0.3)[:, None, None, None].to(images.device)
-    brain = warped > -3.5
+    brain = warped > AIR + 0.5
     return torch.where(brain, warped * gain + shift, warped), moved[:, 0].to(labels.dtype)
 
 

@@ -31,7 +31,7 @@ class UNet(nn.Module):
         Resolutions, the finest included.
     """
 
-    def __init__(self, inputs: int = 1, classes: int = 2, width: int = 16, levels: int = 4) -> None:
+    def __init__(self, inputs: int = 1, classes: int = 2, width: int = 8, levels: int = 4) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(levels)]
         self.encoders = nn.ModuleList(
