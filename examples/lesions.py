@@ -5,8 +5,8 @@
     python -m examples.lesions --schedule rebalance --weight 0.99 --epochs 40
 
 Patients 07 and 19 train the network, 26 is held out. The loss gets logits and integer labels, as
-they come out of the augmentation; nothing is prepared offline. What the settings reach, and that they
-were compared on patient 26 itself, is in docs/demo.md.
+they come out of the augmentation; nothing is prepared offline. What the settings
+reach, and that they were compared on patient 26 itself, is in docs/demo.md.
 """
 
 from __future__ import annotations
