@@ -4,33 +4,13 @@
 #include <atomic>
 #include <vector>
 
+#include "../core/arguments.h"
 #include "transform.h"
 
 namespace fastdist {
 
-// Contiguous images of one shape.
-struct Batch {
-  const void* data;
-  Element type;
-  int64_t images;
-  std::vector<int64_t> shape;  // of one image
-};
-
-struct Spacing {
-  std::vector<double> shared;      // per axis
-  const double* per_image = nullptr;  // [images][ndim], or null
-  const double* of(int64_t image) const {
-    return per_image ? per_image + image * int64_t(shared.size()) : shared.data();
-  }
-};
-
 // Throws std::invalid_argument, naming `argument`, unless every spacing is finite and above zero.
 void check_spacing(const Spacing& spacing, int64_t images, const char* argument);
-
-struct EdtOptions {
-  bool squared;
-  bool border;
-};
 
 // Distance of every voxel to the nearest zero; `indices` ([ndim][images][shape], int32 or, if wide, int64) may be null.
 void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element out_type, void* distances, void* indices,

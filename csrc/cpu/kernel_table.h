@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "../core/elements.h"
+
 namespace fastdist {
 
 // Columns are processed kTile at a time and in blocks of kBlock rows, on every level.
@@ -21,18 +23,6 @@ struct Neighbours {
   int64_t before;  // last set bit before the word
   int64_t after;   // first set bit behind the word
 };
-
-// Element types of what users pass in.
-enum class Element { kBool, kU8, kI8, kI16, kI32, kI64, kU16, kU32, kU64, kF16, kBF16, kF32, kF64 };
-
-__attribute__((always_inline)) constexpr int64_t element_bytes(Element type) {
-  switch (type) {
-    case Element::kBool: case Element::kU8: case Element::kI8: return 1;
-    case Element::kI16: case Element::kU16: case Element::kF16: case Element::kBF16: return 2;
-    case Element::kI32: case Element::kU32: case Element::kF32: return 4;
-    default: return 8;
-  }
-}
 
 // How a distance in units of the metric becomes an output value; all lengths are physical.
 struct Epilogue {
@@ -105,20 +95,6 @@ struct Sink {
   const NearestOutput* nearest;
   bool stream;                      // write past the caches
 };
-
-enum class Predicate { kNonzero, kAboveHalf };
-
-constexpr uint16_t kIgnoredClass = 65535;
-constexpr int64_t kMostClasses = 65535;
-
-struct LabelRange {
-  Element type;
-  int64_t classes;      // labels must lie in [0, classes)
-  bool has_ignore;
-  int64_t ignore;
-};
-
-enum class Activation { kNone, kSigmoid, kSoftmax };
 
 // Logits and maps of one image.
 struct SumsInput {

@@ -7,13 +7,6 @@
 
 namespace fastdist {
 
-Layout layout_of(const std::string& name) {
-  if (name == "labels") return Layout::kLabels;
-  if (name == "nonzero") return Layout::kNonzero;
-  if (name == "above_half") return Layout::kAboveHalf;
-  throw std::invalid_argument("layout: got '" + name + "', expected 'labels', 'nonzero' or 'above_half'");
-}
-
 namespace {
 
 std::string text_of(const void* data, Element type, int64_t i) {
@@ -238,9 +231,7 @@ void signed_maps(const Target& target, const Spacing& spacing, const SignedOptio
   const int64_t voxels = image.voxels, plane = image.bit_words();
   const bool labels = target.layout == Layout::kLabels;
   const bool may_ignore = target.valid || (labels && target.has_ignore);
-  if (labels && target.range().classes > kMostClasses)
-    throw std::invalid_argument("num_classes: expected at most " + std::to_string(kMostClasses) + ", got " +
-                                std::to_string(target.range().classes));
+  target.check_classes();
   if (voxels == 0 || target.images == 0) return;
 
   Buffer classes(labels ? target.images * voxels * 2 : 0);

@@ -1,16 +1,8 @@
 #include "weighted_sums.h"
 
-#include <stdexcept>
-#include <string>
+#include <vector>
 
 namespace fastdist {
-
-Activation activation_of(const std::string& name) {
-  if (name == "none") return Activation::kNone;
-  if (name == "sigmoid") return Activation::kSigmoid;
-  if (name == "softmax") return Activation::kSoftmax;
-  throw std::invalid_argument("activation: got '" + name + "', expected 'none', 'sigmoid' or 'softmax'");
-}
 
 namespace {
 

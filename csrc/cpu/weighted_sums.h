@@ -5,18 +5,6 @@
 
 namespace fastdist {
 
-Activation activation_of(const std::string& name);
-
-// Logits or probabilities, [images][channels][voxels] in any order of memory.
-struct Logits {
-  const void* data;
-  Element type;
-  int64_t images, channels, voxels;
-  int64_t image_stride, channel_stride, voxel_stride;
-  Activation activation;
-  bool float64() const { return type == Element::kF64; }
-};
-
 // sums, perfect: [images][maps], float or (double logits) double. counts: [images]. maps: [images][maps][voxels].
 void weighted_sums(const Logits& logits, const void* maps, const Target& target, void* sums, int64_t* counts,
                    void* perfect, Threads threads);
