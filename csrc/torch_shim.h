@@ -5,13 +5,13 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
-#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "cpu/weighted_sums.h"
+#include "core/arguments.h"
+#include "core/metric.h"
 
 namespace fastdist {
 
@@ -75,34 +75,29 @@ inline std::optional<Tensor> contiguous(const std::optional<Tensor>& tensor) {
   return torch::stable::contiguous(*tensor);
 }
 
-inline Threads threads() { return {int(torch::stable::get_num_threads())}; }
-
-// An output of the caller's: contiguous, on the CPU, of the expected shape and one of the expected dtypes, and not the memory
-// that is read. Its pages are asked for in one go.
-inline void* output_of(Tensor& out, const std::vector<int64_t>& shape, std::initializer_list<ScalarType> dtypes,
+// An output of the caller's: contiguous, on the input's device, of the expected shape and one of the expected dtypes, and not
+// the memory that is read.
+inline void* output_of(Tensor& out, const std::vector<int64_t>& shape, const std::vector<ScalarType>& dtypes,
                        const char* argument, const Tensor& input) {
   bool expected = false;
   for (ScalarType dtype : dtypes) expected = expected || out.scalar_type() == dtype;
   if (!expected) throw std::invalid_argument(std::string(argument) + ": got a dtype that this result cannot have");
-  if (!out.is_cpu() || !out.is_contiguous() || sizes_of(out) != shape)
-    throw std::invalid_argument(std::string(argument) + ": expected a contiguous CPU tensor of the input's shape");
+  if (out.is_cpu() != input.is_cpu() || out.get_device() != input.get_device() || !out.is_contiguous() || sizes_of(out) != shape)
+    throw std::invalid_argument(std::string(argument) + ": expected a contiguous tensor of the input's shape, on its device");
   char* data = static_cast<char*>(out.mutable_data_ptr());
   const int64_t bytes = out.numel() * int64_t(out.element_size());
   const char* read = static_cast<const char*>(input.const_data_ptr());
   if (bytes > 0 && data < read + input.numel() * int64_t(input.element_size()) && read < data + bytes)
     throw std::invalid_argument(std::string(argument) + ": overlaps the input");
-  prefer_huge_pages(data, bytes);
   return data;
 }
 
 // Distances are floating; squared ones at unit sampling may be whole numbers.
-inline void* distances_of(Tensor& out, const Tensor& input, bool squared, const Spacing& spacing) {
+inline std::vector<ScalarType> distance_types(bool squared, const Spacing& spacing) {
   bool unit = spacing.per_image == nullptr;
   for (double h : spacing.shared) unit = unit && h == 1.0;
-  if (squared && unit)
-    return output_of(out, sizes_of(input), {ScalarType::Float, ScalarType::Double, ScalarType::Int, ScalarType::Long},
-                     "distances", input);
-  return output_of(out, sizes_of(input), {ScalarType::Float, ScalarType::Double}, "distances", input);
+  if (squared && unit) return {ScalarType::Float, ScalarType::Double, ScalarType::Int, ScalarType::Long};
+  return {ScalarType::Float, ScalarType::Double};
 }
 
 }  // namespace fastdist

@@ -117,15 +117,20 @@ def build(output: Path, *, sanitize: bool = False) -> None:
     compiler = _compiler()
     toolkit = _toolkit()
     steps = _plan(compiler, torch, toolkit, sanitize)
+    make(steps, [*compiler, *_link_flags(steps, torch, toolkit, sanitize)], output)
+    _say(f"linked {output} against torch {torch.version}")
+
+
+def make(steps: list[Step], link: list[str], output: Path) -> None:
+    """Compile what has changed of the steps, then run ``link`` with ``output`` as its output."""
     objects = ROOT / "build" / "objects"
     objects.mkdir(parents=True, exist_ok=True)
     with open(objects / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one tree take turns
         due = [step for step in steps if _is_due(step)]
-        _say(f"compiling {len(due)} of {len(steps)} files against torch {torch.version}")
+        _say(f"compiling {len(due)} of {len(steps)} files")
         with ThreadPoolExecutor(_jobs()) as pool:
             list(pool.map(_compile, due))
-        link = [*compiler, *_link_flags(steps, torch, toolkit, sanitize)]
         output.parent.mkdir(parents=True, exist_ok=True)
         # Into another file first: a process that has the old library mapped keeps it.
         draft = output.with_name(f".{output.name}.{os.getpid()}")
@@ -134,7 +139,6 @@ def build(output: Path, *, sanitize: bool = False) -> None:
             os.replace(draft, output)
         finally:
             draft.unlink(missing_ok=True)
-    _say(f"linked {output}")
 
 
 def _plan(

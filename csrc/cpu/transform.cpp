@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "../core/keys.h"
+
 namespace fastdist {
 
 Image::Image(const int64_t* sizes, int dims) : ndim(dims) {
@@ -323,23 +325,14 @@ class Transform {
   std::atomic<bool> any_edge_{false};
 };
 
-int bits_for(double largest) {
-  int bits = 1;
-  while (std::ldexp(1.0, bits) <= largest) ++bits;
-  return bits;
-}
-
 }  // namespace
 
 bool key_layout(const Image& image, const Metric& metric, NearestOutput* nearest) {
-  int shift = 0;
-  for (int axis = 0; axis < image.ndim; ++axis) {
-    nearest->bits[axis] = uint8_t(bits_for(double(image.shape[axis] - 1)));
-    nearest->shift[axis] = uint8_t(shift < 64 ? shift : 63);
-    shift += nearest->bits[axis];
-  }
-  nearest->squared_shift = shift;
-  return shift + bits_for(squared_reach(image.shape, metric.weight, image.ndim)) <= 61;
+  const KeyLayout layout = make_key_layout(image.shape, metric.weight, image.ndim);
+  std::copy_n(layout.shift, image.ndim, nearest->shift);
+  std::copy_n(layout.bits, image.ndim, nearest->bits);
+  nearest->squared_shift = layout.squared_shift;
+  return layout.fits;
 }
 
 bool transform(const Image& image, const Metric& metric, const Sources& sources, const Result& result, Threads threads) {

@@ -35,6 +35,9 @@ namespace fastdist {
 
 using Stream = cudaStream_t;
 
+// Of this thread, for the runtime that is linked into this library: torch has one of its own.
+void use_device(int device);
+
 Device current_device();
 
 // Sets memory to zero bytes, in the stream's order.

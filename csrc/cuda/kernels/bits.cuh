@@ -1,0 +1,260 @@
+// Rows as bits: one read of what the user passed in, and everything after it reads 16 bytes for 32 voxels.
+//
+// A plane holds one bit a voxel, 32 voxels to a RowWord. An edge is a place between two voxels whose bits differ; edge x lies
+// between voxels x - 1 and x. The distance of a voxel to the nearest voxel of the other kind in its row follows from the edges
+// of its own word and, per word, the nearest edges outside of it.
+//
+// Reads the image once, writes 1/2 byte a voxel and plane: at 1-byte voxels the floor of this step is 1.5 bytes a voxel.
+#pragma once
+
+#include "../../core/elements.h"
+#include "../../core/half.h"
+#include "arithmetic.cuh"
+
+namespace fastdist::cuda {
+
+struct alignas(16) RowWord {
+  uint32_t bits;
+  uint32_t edges;
+  int32_t before;  // the last edge before the word, counted from the word's first voxel; kNoEdge where there is none
+  int32_t after;   // the first edge behind the word, likewise
+};
+
+// Positions further away than any axis, 2^30, is long.
+constexpr int32_t kNoEdgeBefore = -(1 << 30);
+constexpr int32_t kNoEdgeAfter = 0x7fffffff;
+
+FASTDIST_DEVICE int highest_bit(uint32_t bits) { return 31 - __clz(int(bits)); }
+FASTDIST_DEVICE int lowest_bit(uint32_t bits) { return highest_bit(bits & (0u - bits)); }
+
+// The bits of a word that belong to voxels of a row.
+FASTDIST_DEVICE uint32_t voxels_of_word(int64_t width, int word) {
+  const int64_t left = width - int64_t(word) * 32;
+  return left >= 32 ? 0xffffffffu : left <= 0 ? 0u : (1u << left) - 1u;
+}
+
+// The largest value of the lanes before this one.
+FASTDIST_DEVICE int largest_before(int value, int lane, int none) {
+  for (int step = 1; step < kLanes; step *= 2) {
+    const int other = __shfl_up_sync(0xffffffffu, value, step);
+    if (lane >= step && other > value) value = other;
+  }
+  const int previous = __shfl_up_sync(0xffffffffu, value, 1);
+  return lane == 0 ? none : previous;
+}
+
+// The smallest value of the lanes behind this one.
+FASTDIST_DEVICE int smallest_behind(int value, int lane, int none) {
+  for (int step = 1; step < kLanes; step *= 2) {
+    const int other = __shfl_down_sync(0xffffffffu, value, step);
+    if (lane + step < kLanes && other < value) value = other;
+  }
+  const int next = __shfl_down_sync(0xffffffffu, value, 1);
+  return lane == kLanes - 1 ? none : next;
+}
+
+// What a row's first 4 bytes a word, `bits`, hold when its edges are looked for.
+enum class Row { kClasses, kEdges };
+
+// What lies beyond the ends of a line of voxels.
+struct Outside {
+  bool known;  // there is an edge where the outside differs from the end's voxel
+  bool set;    // the outside's bit
+};
+
+// Edges of one row and the nearest ones outside of each word, from the `bits` that the same lanes have written: lane l has word
+// l of each 32. For one warp.
+FASTDIST_DEVICE void link_row(RowWord* row, int64_t width, int words, Outside outside, Row kind, int lane) {
+  const int end_word = int(width >> 5);
+  const uint32_t end_bit = 1u << (width & 31);
+  int nearest = kNoEdgeBefore;
+  uint32_t carry = outside.set, last_bit = 0;
+  for (int first = 0; first < words; first += kLanes) {
+    const int word = first + lane, base = word * 32;
+    const uint32_t bits = word < words ? row[word].bits : 0u;
+    uint32_t edges = bits;
+    if (kind == Row::kClasses) {
+      const uint32_t previous = __shfl_up_sync(0xffffffffu, bits, 1);
+      edges ^= bits << 1 | (lane == 0 ? carry : previous >> 31);
+      carry = __shfl_sync(0xffffffffu, bits, kLanes - 1) >> 31;
+      last_bit = __shfl_sync(0xffffffffu, bits, words - first < kLanes ? words - first - 1 : kLanes - 1) >> ((width - 1) & 31) & 1;
+      if (word >= words) edges = 0;
+      if (word == end_word) edges &= ~end_bit;
+      if (word == end_word && outside.known && (bits >> ((width - 1) & 31) & 1) != uint32_t(outside.set)) edges |= end_bit;
+      if (word == 0 && !outside.known) edges &= ~1u;
+    }
+    const int own = edges ? base + highest_bit(edges) : kNoEdgeBefore;
+    int before = largest_before(own, lane, kNoEdgeBefore);
+    before = before > nearest ? before : nearest;
+    nearest = __shfl_sync(0xffffffffu, before > own ? before : own, kLanes - 1);
+    if (word < words) {
+      row[word].edges = edges;
+      row[word].before = before == kNoEdgeBefore ? before : before - base;
+    }
+  }
+  // The edge at the row's end, where that is no bit of the last word.
+  const bool differs = kind == Row::kEdges || last_bit != uint32_t(outside.set);
+  nearest = outside.known && (width & 31) == 0 && differs ? int(width) : kNoEdgeAfter;
+  for (int first = (words - 1) / kLanes * kLanes; first >= 0; first -= kLanes) {
+    const int word = first + lane, base = word * 32;
+    const uint32_t edges = word < words ? row[word].edges : 0u;
+    const int own = edges ? base + lowest_bit(edges) : kNoEdgeAfter;
+    int after = smallest_behind(own, lane, kNoEdgeAfter);
+    after = after < nearest ? after : nearest;
+    nearest = __shfl_sync(0xffffffffu, own < after ? own : after, 0);
+    if (word < words) row[word].after = after == kNoEdgeAfter ? after : after - base;
+  }
+}
+
+// What was seen of a unit, one number for each part of its rows: any voxel that is inside, outside, or neither.
+constexpr uint32_t kSeenInside = 1, kSeenOutside = 2, kSeenIgnored = 4;
+
+struct PackArguments {
+  const void* data;        // masks, channels: [units][voxels]; labels: [images][voxels]
+  Element type;
+  bool classes;            // labels: unit = image * maps + map, inside where the label is first_class + map; needs kClassGroup
+  Predicate predicate;     // else: inside where this holds
+  int64_t maps, first_class;
+  bool has_ignore;
+  int64_t ignore;
+  const uint8_t* valid;    // [images][voxels], 0 = ignored; or null
+  int64_t rows, width;     // of an image
+  int words;
+  int planes;              // a unit has: 0 "not inside", 1 "not outside" (where voxels may be neither)
+  bool mask_plane;         // the one plane is "inside" itself: unsigned transforms measure to its clear bits
+  bool border;             // the outside of the image is outside of the class
+  int parts;
+  int64_t rows_per_part;
+  RowWord* out;            // [units][planes][rows][words]
+  uint32_t* seen;          // [units][parts], or null
+};
+
+FASTDIST_DEVICE bool is_real(Element type) {
+  return type == Element::kF16 || type == Element::kBF16 || type == Element::kF32 || type == Element::kF64;
+}
+
+// Calls use(value) with an element, given as the bits that lie in memory, as float, double or int64_t. Unsigned 64-bit numbers
+// above 2^63 become negative.
+template <class Use>
+FASTDIST_DEVICE auto with_value(uint64_t bits, Element type, const Use& use) {
+  switch (type) {
+    case Element::kF16: return use(float_of(Half{uint16_t(bits)}));
+    case Element::kBF16: return use(float_of(BFloat{uint16_t(bits)}));
+    case Element::kF32: return use(__uint_as_float(uint32_t(bits)));
+    case Element::kF64: return use(__longlong_as_double((long long)bits));
+    case Element::kI8: return use(int64_t(int8_t(bits)));
+    case Element::kI16: return use(int64_t(int16_t(bits)));
+    case Element::kI32: return use(int64_t(int32_t(bits)));
+    default: return use(int64_t(bits));
+  }
+}
+
+// The class index of a label, or -1 for whatever is none.
+FASTDIST_DEVICE int class_of(uint64_t bits, Element type, int64_t classes) {
+  return with_value(bits, type, [=](auto value) {
+    using Value = decltype(value);
+    if (!(value >= Value(0) && value < Value(classes))) return -1;
+    return Value(int(value)) == value ? int(value) : -1;
+  });
+}
+
+FASTDIST_DEVICE bool is_label(uint64_t bits, Element type, int64_t label) {
+  if (type == Element::kU64 && (label < 0 || int64_t(bits) < 0)) return false;
+  return with_value(bits, type, [=](auto value) { return value == decltype(value)(label); });
+}
+
+template <class Word>
+FASTDIST_DEVICE bool holds(Word bits, Element type, Predicate predicate) {
+  if (predicate == Predicate::kNonzero) {
+    const Word magnitude = Word(~(Word(1) << (sizeof(Word) * 8 - 1)));
+    return is_real(type) ? (bits & magnitude) != 0 : bits != 0;  // -0.0 is zero, NaN is not
+  }
+  if (type == Element::kU64) return bits != 0;
+  return with_value(bits, type, [](auto value) { return value > decltype(value)(0.5); });
+}
+
+constexpr int kClassGroup = 8;  // classes of a label image that are packed from one read
+constexpr int kPackThreads = 512;
+
+// A warp packs a row. Masks: a block has a part of a unit's rows. Labels: of an image's, for a group of classes.
+template <class Word, int kClasses>
+FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, 2) void pack(PackArguments a) {
+  constexpr int kLoads = 8 / (sizeof(Word) > 4 ? 2 : 1);  // independent loads in flight a thread
+  const int lane = int(threadIdx.x) & 31, warp = int(threadIdx.x) >> 5, warps = int(blockDim.x) >> 5;
+  const int part = int(int64_t(blockIdx.x) % a.parts);
+  const int64_t set = int64_t(blockIdx.x) / a.parts;
+  const int64_t groups = (a.maps + kClasses - 1) / kClasses, image = set / groups, first_map = set % groups * kClasses;
+  const int maps = a.maps - first_map < kClasses ? int(a.maps - first_map) : kClasses;
+  const int64_t first_unit = image * a.maps + first_map;
+  const int64_t voxels = a.rows * a.width, plane = a.rows * a.words;
+  const Word* data = static_cast<const Word*>(a.data) + (a.classes ? image : first_unit) * voxels;
+  const uint8_t* valid = a.valid ? a.valid + image * voxels : nullptr;
+  const int64_t begin = part * a.rows_per_part;
+  const int64_t end = begin + a.rows_per_part < a.rows ? begin + a.rows_per_part : a.rows;
+  const int classes = int(a.first_class + a.maps), first_class = int(a.first_class + first_map);
+
+  uint32_t seen = 0;  // three bits a map
+  for (int64_t row = begin + warp; row < end; row += warps) {
+    RowWord* out = a.out + first_unit * a.planes * plane + row * a.words;
+    for (int base = 0; base < a.words; base += kLanes) {
+      uint32_t inside[kClasses] = {}, known = 0;
+      const int count = a.words - base < kLanes ? a.words - base : kLanes;
+      for (int first = 0; first < count; first += kLoads) {
+        Word value[kLoads];
+#pragma unroll
+        for (int k = 0; k < kLoads; ++k) {
+          const int64_t x = int64_t(base + first + k) * 32 + lane;
+          value[k] = x < a.width ? data[row * a.width + x] : Word(0);
+        }
+#pragma unroll
+        for (int k = 0; k < kLoads; ++k) {
+          const int64_t x = int64_t(base + first + k) * 32 + lane;
+          bool is_known = x < a.width && (!valid || valid[row * a.width + x]);
+          int label = 0;
+          if constexpr (kClasses > 1) {
+            label = class_of(value[k], a.type, classes);
+            is_known = is_known && label >= 0 && !(a.has_ignore && is_label(value[k], a.type, a.ignore));
+          }
+          const uint32_t word_known = __ballot_sync(0xffffffffu, is_known);
+          if (lane == first + k) known = word_known;
+#pragma unroll
+          for (int g = 0; g < kClasses; ++g) {
+            const bool in = kClasses > 1 ? label == first_class + g : holds(value[k], a.type, a.predicate);
+            const uint32_t word = __ballot_sync(0xffffffffu, is_known && in);
+            if (lane == first + k) inside[g] = word;
+          }
+        }
+      }
+      const uint32_t here = voxels_of_word(a.width, base + lane);
+#pragma unroll
+      for (int g = 0; g < kClasses; ++g) {
+        if (g >= maps) break;
+        const uint32_t outside = known & ~inside[g];
+        seen |= ((inside[g] ? kSeenInside : 0) | (outside ? kSeenOutside : 0) | (here & ~known ? kSeenIgnored : 0)) << (3 * g);
+        if (lane >= count) continue;
+        RowWord* word = out + g * a.planes * plane + base + lane;
+        word->bits = a.mask_plane ? inside[g] : here & ~inside[g];
+        if (a.planes > 1) word[plane].bits = here & ~outside;
+      }
+    }
+    for (int g = 0; g < maps; ++g) {
+      RowWord* first = out + g * a.planes * plane;
+      link_row(first, a.width, a.words, Outside{a.border, !a.mask_plane}, Row::kClasses, lane);
+      if (a.planes > 1) link_row(first + plane, a.width, a.words, Outside{a.border, false}, Row::kClasses, lane);
+    }
+  }
+
+  if (!a.seen) return;
+  FASTDIST_SHARED(memory);
+  uint32_t* of_warp = reinterpret_cast<uint32_t*>(memory);  // [warps]
+  for (int step = 16; step > 0; step /= 2) seen |= __shfl_xor_sync(0xffffffffu, seen, step);
+  if (lane == 0) of_warp[warp] = seen;
+  __syncthreads();
+  if (int(threadIdx.x) < maps) {
+    uint32_t all = 0;
+    for (int w = 0; w < warps; ++w) all |= of_warp[w] >> (3 * int(threadIdx.x)) & 7;
+    a.seen[(first_unit + int64_t(threadIdx.x)) * a.parts + part] = all;
+  }
+}
+
+}  // namespace fastdist::cuda

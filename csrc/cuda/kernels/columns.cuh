@@ -1,0 +1,442 @@
+// One axis of the transform: f'(y) = min over all i of f(i) + w (y - i)^2, for every column along the axis. Exact.
+//
+// A block makes 32 adjacent columns, one a lane, so that nothing is ever transposed. Their n rows stand in shared memory, read
+// once and written once: 8 bytes a voxel and pass, and 4 where the rows are made of bits (rows.cuh).
+//
+//   1. Anchors. Every 8th row looks for its source, argmin_i f(i) + w (y - i)^2. The argmin never decreases along a column,
+//      so rows are taken at stride n / 2, n / 4, ..., 8, and each looks only between the sources of its two neighbours, outward
+//      from its own place, until the distance alone exceeds the best sum: a few candidates a row, whatever the input.
+//   2. Runs. A thread holds the 8 rows from one anchor to the next in registers and relaxes them against every row between the
+//      two anchors' sources: 9 loads a run on average, for each 8 additions and 8 minima that nothing waits for.
+//
+// In a two-sided transform f(i) is the squared distance of i to the nearest voxel of the other kind than i's own. With run(y)
+// the distance within the column to the nearest voxel of another kind than y's,
+//
+//   f'(y) = min(w run(y)^2, min over ALL i of f(i) + w (y - i)^2),
+//
+// although f(i) belongs to whatever kind i is: a row beyond the end of y's run is at least run(y) away. The runs come out of the
+// column's bits, as the row distances do out of the row's.
+//
+// Where a column does not fit into shared memory its values stay in global memory, and the pass writes elsewhere.
+#pragma once
+
+#include "rows.cuh"
+
+namespace fastdist::cuda {
+
+template <class A>
+struct ColumnsArguments {
+  Units units;
+  Finish finish;                       // used by the last pass
+  const RowWord* planes;               // [units][units.planes][rows][words]
+  const uint32_t* label_edges;         // kLabels: [units][rows][words], along this axis
+  int64_t rows, width;                 // rows = outer * length * row_step
+  int words;
+  int length;                          // rows of a column
+  int64_t row_step, outer;
+  double weight, row_weight;           // of this axis, and of the last one
+  int axis, last_axis;                 // their numbers
+  bool one_sided;
+  typename A::Value* sources[2];       // squared distances or keys of each side; null: made of the rows' bits
+  typename A::Value* results[2];
+  int squared_shift, key_shift, row_key_shift;  // keys; -1 where they are none
+  char* workspace;                     // columns in global memory: kTableBytes a row and block
+};
+
+constexpr int kColumnThreads = 512;
+
+// Shared memory of a block, for each 32 rows: values, tables of the columns' bits, anchors.
+template <class A>
+FASTDIST_ANYWHERE constexpr int64_t column_value_bytes(int64_t length) { return length * kLanes * int64_t(sizeof(typename A::Value)); }
+FASTDIST_ANYWHERE constexpr int64_t column_table_bytes(int64_t length) {
+  return (length + 31) / 32 * (4 * kLanes * 4) + ((length + kRun - 1) / kRun + 1) * kLanes * 4;
+}
+
+// Bit x of lane i becomes bit i of lane x: five exchanges of halves.
+FASTDIST_DEVICE uint32_t transposed(uint32_t bits, int lane) {
+  uint32_t keep = 0x0000ffffu;
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) {
+    const uint32_t other = __shfl_xor_sync(0xffffffffu, bits, step);
+    bits = lane & step ? (bits & ~keep) | ((other & ~keep) >> step) : (bits & keep) | ((other & keep) << step);
+    keep ^= keep << (step / 2);
+  }
+  return bits;
+}
+
+// What a block knows of its columns' bits, per 32 rows and lane.
+struct ColumnTables {
+  uint32_t* edges;       // between rows of different kind
+  int* before;           // the last edge before these rows, kNoEdgeBefore where there is none
+  int* after;            // the first edge behind them
+  uint32_t* not_inside;  // signed maps
+  int* anchors;          // sources of rows 0, 8, 16, ..., n - 1
+
+  FASTDIST_DEVICE ColumnTables(char* memory, int length) {
+    const int cells = (length + 31) / 32 * kLanes;
+    edges = reinterpret_cast<uint32_t*>(memory);
+    before = reinterpret_cast<int*>(edges + cells);
+    after = before + cells;
+    not_inside = reinterpret_cast<uint32_t*>(after + cells);
+    anchors = reinterpret_cast<int*>(not_inside + cells);
+  }
+};
+
+// A column: row i is base[i * step]; keys get their coordinate on this axis here.
+template <class A, bool kShared>
+struct Column {
+  using Value = typename A::Value;
+  const Value* base;
+  int64_t step, key_step;
+  FASTDIST_DEVICE Value operator()(int i) const {
+    if constexpr (kShared) {
+      return base[i * kLanes];
+    } else {
+      Value value = base[i * step];
+      if constexpr (sizeof(Value) == 8 && A::kWhole) value += Value(i) * key_step;
+      return value;
+    }
+  }
+};
+
+// The source of row y among rows lo..hi. Outward, until nothing further away can win.
+template <class A, bool kShared>
+FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Value weight, int y, int lo, int hi) {
+  using Value = typename A::Value;
+  Value best = A::far();
+  int source = lo;
+  int d = 0;
+  if (lo > y) d = lo - y;
+  if (y > hi) d = y - hi;
+  for (; y - d >= lo || y + d <= hi; ++d) {
+    const Value cost = cost_of<A>(weight, d);
+    if (!(cost < best)) break;
+    FASTDIST_COUNT("anchor candidates", (y - d >= lo) + (d > 0 && y + d <= hi));
+    if (y - d >= lo) {
+      const Value sum = column(y - d) + cost;
+      if (sum < best) best = sum, source = y - d;
+    }
+    if (y + d <= hi) {
+      const Value sum = column(y + d) + cost;
+      if (sum < best) best = sum, source = y + d;
+    }
+  }
+  return source;
+}
+
+// Relaxes the run of rows from y on against rows lo..hi. In whole numbers best[k] is held less w k^2:
+//   f(i) + w (d + k)^2 - w k^2 = (f(i) + w d^2) + 2 w d k.
+template <class A, bool kShared>
+FASTDIST_DEVICE void relax(const Column<A, kShared>& column, typename A::Value weight, int y, int lo, int hi,
+                           typename A::Value* best) {
+  using Value = typename A::Value;
+  FASTDIST_COUNT("run rows", hi - lo + 1);
+  Value d = Value(y - lo);
+  for (int i = lo; i <= hi; ++i, d -= Value(1)) {
+    const Value f = column(i);
+    if constexpr (A::kWhole) {
+      const Value slope = weight * d, sum = multiply_add(slope, d, f);
+#pragma unroll
+      for (int k = 0; k < kRun; ++k) best[k] = smaller(best[k], multiply_add(slope, Value(2 * k), sum));
+    } else {
+#pragma unroll
+      for (int k = 0; k < kRun; ++k) {
+        const Value away = d + Value(k);
+        best[k] = smaller(best[k], multiply_add(away * weight, away, f));
+      }
+    }
+  }
+}
+
+// Squared distances, along the column, of the run of rows from y on to the nearest edge.
+template <class A>
+FASTDIST_DEVICE void run_squares(const ColumnTables& tables, typename A::Value weight, int y, int length, int lane,
+                                 typename A::Value* squares) {
+  const int cell = (y >> 5) * kLanes + lane, shift = y & 31;  // 8 divides 32: one word has the whole run
+  const uint32_t edges = tables.edges[cell];
+  const uint32_t below = edges & (0xffffffffu >> (31 - shift));
+  const uint32_t above = shift + kRun == 32 ? 0u : edges & (0xffffffffu << (shift + kRun));
+  const int from = below ? (y & ~31) + highest_bit(below) : tables.before[cell];
+  const int to = above ? (y & ~31) + lowest_bit(above) : tables.after[cell];
+  int ahead[kRun], behind = y + 1 - from;
+  ahead[kRun - 1] = to - (y + kRun - 1);
+#pragma unroll
+  for (int k = kRun - 2; k >= 0; --k) ahead[k] = edges >> (shift + k + 1) & 1 ? 1 : ahead[k + 1] + 1;
+#pragma unroll
+  for (int k = 0; k < kRun; ++k) {
+    if (k > 0) behind = edges >> (shift + k) & 1 ? 1 : behind + 1;
+    const int d = behind < ahead[k] ? behind : ahead[k];
+    squares[k] = d > length ? A::far() : cost_of<A>(weight, d);
+  }
+}
+
+template <class A, bool kShared, bool kLast>
+class ColumnPass {
+ public:
+  using Value = typename A::Value;
+
+  FASTDIST_DEVICE ColumnPass(const ColumnsArguments<A>& a, char* memory)
+      : a_(a), lane_(int(threadIdx.x) & 31), warp_(int(threadIdx.x) >> 5), warps_(int(blockDim.x) >> 5),
+        values_(reinterpret_cast<Value*>(memory)),
+        tables_(kShared ? memory + column_value_bytes<A>(a.length)
+                        : a.workspace + int64_t(blockIdx.x) * column_table_bytes(a.length), a.length) {
+    int64_t block = int64_t(blockIdx.x);
+    word_ = int(block % a.words);
+    block /= a.words;
+    first_row_ = block % a.row_step;
+    block /= a.row_step;
+    first_row_ += block % a.outer * a.length * a.row_step;
+    unit_ = block / a.outer;
+    x_ = int64_t(word_) * kLanes + lane_;
+    plane_ = a.rows * a.words;
+    planes_ = a.planes + unit_ * a.units.planes * plane_;
+    weight_ = weight_of(a.units, unit_, a.axis, a.weight);
+  }
+
+  FASTDIST_DEVICE void run() {
+    const Status status = status_of(a_.units, unit_);
+    if (status.constant) {
+      if (kLast) store_constants(status);
+      return;
+    }
+    const int sides = status.split ? 2 : 1;
+    for (int side = 0; side < sides; ++side) {
+      if (side > 0) __syncthreads();
+      transform(status, side);
+    }
+  }
+
+ private:
+  FASTDIST_DEVICE bool is_signed() const { return a_.units.kind == Kind::kSigned; }
+  FASTDIST_DEVICE int64_t row(int i) const { return first_row_ + int64_t(i) * a_.row_step; }
+  FASTDIST_DEVICE int64_t voxel(int64_t row) const { return (unit_ * a_.rows + row) * a_.width + x_; }
+
+  FASTDIST_DEVICE void transform(const Status& status, int side) {
+    const RowWord* plane = planes_ + (side == 0 ? 0 : a_.units.boundary ? 2 : 1) * plane_;
+    const bool one_sided = a_.one_sided || status.split;
+    // One-sided transforms find their sources through their zero distance; only a border needs to be told. It is no source to
+    // the outside of a class, nor where the class's boundary is.
+    const bool border = a_.units.border && !(status.split && side == 0) && !a_.units.boundary;
+    const bool edges = !one_sided || border;
+    const Outside outside{border, is_signed() && !status.split};
+    const bool any = load(plane, one_sided, side, edges);
+    Column<A, kShared> column;
+    if constexpr (kShared) {
+      column = {values_ + lane_, kLanes, 0};
+    } else {
+      const int64_t x = x_ < a_.width ? x_ : a_.width - 1;
+      column = {a_.sources[side] + (unit_ * a_.rows + first_row_) * a_.width + x, a_.row_step * a_.width,
+                a_.key_shift < 0 ? 0 : int64_t(1) << a_.key_shift};
+    }
+    Value weight = Value(weight_);
+    if constexpr (A::kWhole && sizeof(Value) == 8) weight <<= a_.squared_shift;
+    if (edges && warp_ == warps_ - 1) link_edges(outside);
+    if (any) find_anchors(column, weight);
+    else __syncthreads();
+    const int runs = (a_.length + kRun - 1) / kRun;
+    for (int run = warp_; run < runs; run += warps_) {
+      const int y = run * kRun;
+      Value best[kRun];
+      if (edges) {
+        run_squares<A>(tables_, weight, y, a_.length, lane_, best);
+      } else {
+#pragma unroll
+        for (int k = 0; k < kRun; ++k) best[k] = A::far();
+      }
+      if (any) {
+        if constexpr (A::kWhole) {
+#pragma unroll
+          for (int k = 0; k < kRun; ++k) best[k] -= weight * Value(k * k);
+        }
+        relax(column, weight, y, tables_.anchors[run * kLanes + lane_], tables_.anchors[(run + 1) * kLanes + lane_], best);
+        if constexpr (A::kWhole) {
+#pragma unroll
+          for (int k = 0; k < kRun; ++k) best[k] += weight * Value(k * k);
+        }
+      }
+      store(status, side, y, best);
+    }
+  }
+
+  // Values and bits into the tables; returns whether any value is finite.
+  FASTDIST_DEVICE bool load(const RowWord* plane, bool one_sided, int side, bool edges) {
+    bool any = !kShared;
+    for (int first = warp_ * 32; first < a_.length; first += warps_ * 32) {
+      const int count = a_.length - first < 32 ? a_.length - first : 32, cell = first + lane_;  // 32 rows of 32 lanes
+      RowWord own{};
+      if (lane_ < count) own = plane[row(first + lane_) * a_.words + word_];
+      if (edges) {
+        uint32_t bits = own.bits;
+        if (a_.label_edges)
+          bits = lane_ < count ? a_.label_edges[(unit_ * a_.rows + row(first + lane_)) * a_.words + word_] : 0u;
+        tables_.edges[cell] = transposed(bits, lane_);
+      }
+      if (kLast && is_signed()) {
+        uint32_t bits = 0;
+        if (lane_ < count) bits = side == 0 ? own.bits : planes_[row(first + lane_) * a_.words + word_].bits;
+        tables_.not_inside[cell] = transposed(bits, lane_);
+      }
+      if constexpr (kShared) any = load_values(first, count, own, one_sided, side) || any;
+    }
+    return __syncthreads_or(any);
+  }
+
+  FASTDIST_DEVICE bool load_values(int first, int count, const RowWord& own, bool one_sided, int side) {
+    bool any = false;
+    Value* tile = values_ + int64_t(first) * kLanes;
+    if (a_.sources[side]) {
+      const int64_t step = a_.row_step * a_.width;
+      const Value* from = a_.sources[side] + voxel(row(first));
+#pragma unroll 8
+      for (int i = 0; i < count; ++i) {
+        Value value = A::far();
+        if (x_ < a_.width) value = from[i * step];
+        if constexpr (A::kWhole && sizeof(Value) == 8) {
+          if (a_.key_shift >= 0 && value < A::far()) value += int64_t(first + i) << a_.key_shift;
+        }
+        any = any || value < A::far();
+        tile[i * kLanes + lane_] = value;
+      }
+      return any;
+    }
+    // Each row's word stands for a moment where its values go, from where all lanes read it in one go.
+    if (lane_ < count) *reinterpret_cast<RowWord*>(tile + lane_ * kLanes) = own;
+    __syncwarp();
+    const Value row_weight = Value(weight_of(a_.units, unit_, a_.last_axis, a_.row_weight));
+    for (int i = 0; i < count; ++i) {
+      const RowWord word = *reinterpret_cast<const RowWord*>(tile + i * kLanes);
+      __syncwarp();
+      Value value;
+      if constexpr (A::kWhole && sizeof(Value) == 8) {
+        if (a_.key_shift >= 0) {
+          value = row_key(word, lane_, word_, a_.width, row_weight << a_.squared_shift, a_.row_key_shift);
+          if (value < A::far()) value += int64_t(first + i) << a_.key_shift;
+        } else {
+          value = row_square<A>(word, lane_, a_.width, row_weight, one_sided);
+        }
+      } else {
+        value = row_square<A>(word, lane_, a_.width, row_weight, one_sided);
+      }
+      any = any || value < A::far();
+      tile[i * kLanes + lane_] = value;
+    }
+    return any;
+  }
+
+  // From bits to edges, and the nearest edges outside of each 32 rows. For one warp.
+  FASTDIST_DEVICE void link_edges(Outside outside) {
+    const int chunks = (a_.length + 31) / 32, n = a_.length;
+    const bool labels = a_.label_edges != nullptr;
+    const uint32_t end_bit = 1u << (n & 31);
+    int nearest = kNoEdgeBefore;
+    uint32_t carry = outside.set, last_bit = 0;
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      const int cell = chunk * kLanes + lane_;
+      uint32_t edges = tables_.edges[cell];
+      if (labels) {
+        if (outside.known && chunk == n >> 5) edges |= end_bit;
+      } else {
+        const uint32_t bits = edges;
+        edges ^= bits << 1 | carry;
+        carry = bits >> 31;
+        last_bit = bits >> ((n - 1) & 31) & 1;
+        if (chunk == n >> 5) edges &= ~end_bit;
+        if (chunk == n >> 5 && outside.known && last_bit != uint32_t(outside.set)) edges |= end_bit;
+        if (chunk == 0 && !outside.known) edges &= ~1u;
+      }
+      tables_.edges[cell] = edges;
+      tables_.before[cell] = nearest;
+      if (edges) nearest = chunk * 32 + highest_bit(edges);
+    }
+    nearest = outside.known && (n & 31) == 0 && (labels || last_bit != uint32_t(outside.set)) ? n : kNoEdgeAfter;
+    for (int chunk = chunks - 1; chunk >= 0; --chunk) {
+      const int cell = chunk * kLanes + lane_;
+      const uint32_t edges = tables_.edges[cell];
+      tables_.after[cell] = nearest;
+      if (edges) nearest = chunk * 32 + lowest_bit(edges);
+    }
+  }
+
+  // Sources of rows 0, 8, 16, ..., n - 1. Ends with a barrier.
+  FASTDIST_DEVICE void find_anchors(const Column<A, kShared>& column, Value weight) {
+    const int anchors = (a_.length + kRun - 1) / kRun + 1;
+    int step = 1;
+    while (step <= anchors) step *= 2;
+    for (step /= 2; step >= 1; step /= 2) {
+      for (int j = step - 1 + 2 * step * warp_; j < anchors; j += 2 * step * warps_) {
+        const int y = j * kRun < a_.length ? j * kRun : a_.length - 1;
+        const int lo = j - step >= 0 ? tables_.anchors[(j - step) * kLanes + lane_] : 0;
+        const int hi = j + step < anchors ? tables_.anchors[(j + step) * kLanes + lane_] : a_.length - 1;
+        tables_.anchors[j * kLanes + lane_] = source_of(column, weight, y, lo, hi);
+      }
+      __syncthreads();
+    }
+  }
+
+  FASTDIST_DEVICE void store(const Status& status, int side, int y, const Value* values) {
+    if (x_ >= a_.width) return;
+    const int left = a_.length - y;
+    RunBits bits{left < kRun ? (1u << left) - 1u : 0xffu, 0, 0};
+    const int64_t at = voxel(row(y)), step = a_.row_step * a_.width;
+    if constexpr (!kLast) {
+#pragma unroll
+      for (int k = 0; k < kRun; ++k)
+        if (bits.write >> k & 1) a_.results[side][at + k * step] = values[k];
+      return;
+    }
+    const Lengths& lengths = lengths_of(a_.units, unit_);
+    if constexpr (A::kWhole && sizeof(Value) == 8) {
+      if (a_.key_shift >= 0) {
+#pragma unroll
+        for (int k = 0; k < kRun; ++k)
+          if (bits.write >> k & 1) finish_key(a_.finish, lengths, values[k], at + k * step);
+        return;
+      }
+    }
+    if (is_signed()) {
+      bits.inside = ~(tables_.not_inside[(y >> 5) * kLanes + lane_] >> (y & 31)) & 0xff;
+      if (status.split && side == 0) {
+        for (int k = 0; k < kRun && k < left; ++k) bits.ignored |= uint32_t(is_ignored(row(y + k))) << k;
+        bits.write &= ~bits.inside;
+      } else if (status.split) {
+        bits.write &= bits.inside;
+        if (status.inside_constant) {
+          for (int k = 0; k < kRun; ++k)
+            if (bits.write >> k & 1) store_constant(a_.finish, false, status.value, at + k * step);
+          return;
+        }
+      }
+    }
+    finish_run<A>(a_.finish, lengths, is_signed(), values, bits, at, step);
+  }
+
+  FASTDIST_DEVICE bool is_ignored(int64_t row) const {
+    const int64_t at = row * a_.words + word_;
+    return a_.units.planes > 1 && (planes_[at].bits & planes_[plane_ + at].bits) >> lane_ & 1;
+  }
+
+  FASTDIST_DEVICE void store_constants(const Status& status) {
+    if (x_ >= a_.width) return;
+    for (int i = warp_; i < a_.length; i += warps_) {
+      const int64_t at = voxel(row(i));
+      store_constant(a_.finish, is_signed() && is_ignored(row(i)), status.value, at);
+      for (int axis = 0; a_.finish.indices && axis < a_.finish.ndim; ++axis) store_coordinate(a_.finish, axis, -1, at);
+    }
+  }
+
+  const ColumnsArguments<A>& a_;
+  int lane_, warp_, warps_, word_;
+  Value* values_;
+  ColumnTables tables_;
+  int64_t first_row_, unit_, x_, plane_;
+  const RowWord* planes_;
+  double weight_;
+};
+
+template <class A, bool kShared, bool kLast>
+FASTDIST_KERNEL FASTDIST_BOUNDS(kColumnThreads, (sizeof(typename A::Value) == 4 ? 2 : 1)) void columns(ColumnsArguments<A> a) {
+  FASTDIST_SHARED(memory);
+  ColumnPass<A, kShared, kLast>(a, memory).run();
+}
+
+}  // namespace fastdist::cuda
