@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -100,11 +101,15 @@ def make_boundary_loss(settings: argparse.Namespace, device: torch.device) -> Ti
     return TimedLoss(loss_on_cpu, device)
 
 
-def train(settings: argparse.Namespace, device: torch.device) -> tuple[UNet, dict]:
+def train(
+    settings: argparse.Namespace,
+    device: torch.device,
+    training: Sequence[str] = slices.TRAINING,
+) -> tuple[UNet, dict]:
     """The trained network, and what the training took."""
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    images, labels = slices.training_slices(device)
+    images, labels = slices.training_slices(device, training)
     network = UNet().to(device).to(memory_format=torch.channels_last)
     boundary_loss = make_boundary_loss(settings, device)
     schedule = make_schedule(settings).to(device)
@@ -113,7 +118,8 @@ def train(settings: argparse.Namespace, device: torch.device) -> tuple[UNet, dic
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
 
     started = time.perf_counter()
-    bar = tqdm(total=steps, unit="step", dynamic_ncols=True)
+    # leave=None: stays on the screen, unless it is inside of another bar (examples/ablation.py).
+    bar = tqdm(total=steps, unit="step", dynamic_ncols=True, leave=None)
     for epoch in range(settings.epochs):
         bar.set_description(f"epoch {epoch + 1}/{settings.epochs}")
         for batch, truth in slices.shuffled_batches(images, labels, BATCH, generator):
@@ -146,20 +152,34 @@ def predict(network: UNet, images: Tensor, device: torch.device) -> Tensor:
     return torch.cat(chunks)
 
 
+def score(
+    patient: slices.Patient, prediction: Tensor, training: Sequence[str] = slices.TRAINING
+) -> dict[str, float]:
+    """How well the prediction fits, and how well a grey value fitted to the others would have."""
+    truth = patient.labels == 1
+    bright = patient.images[:, 0] > slices.best_threshold(training)
+    return {
+        "dice": evaluation.dice(prediction, truth),
+        "hd95_mm": evaluation.hd95(prediction, truth, patient.spacing),
+        "threshold_dice": evaluation.dice(bright, truth),
+    }
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; for "auto" the GPU if there is one, else the CPU."""
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(found if name == "auto" else name)
+
+
 def main(arguments: list[str] | None = None) -> dict:
     settings = parse_arguments(arguments)
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(found if settings.device == "auto" else settings.device)
+    device = find_device(settings.device)
     print(f"training on {device}, {settings.epochs} epochs; provider: {providers.current(device)}")
     network, report = train(settings, device)
 
     patient = slices.load_patient(slices.HELD_OUT)
-    truth = patient.labels == 1
     prediction = predict(network, patient.images, device)
-    bright = patient.images[:, 0] > slices.best_threshold()
-    report["dice"] = evaluation.dice(prediction, truth)
-    report["hd95_mm"] = evaluation.hd95(prediction, truth, patient.spacing)
-    report["threshold_dice"] = evaluation.dice(bright, truth)
+    report |= score(patient, prediction)
 
     settings.out.mkdir(parents=True, exist_ok=True)
     file = settings.out / "lesions.png"

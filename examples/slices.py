@@ -8,7 +8,7 @@ Attribution and licence of the images: data/README.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from examples.evaluation import dice
 DATA = Path(__file__).parent / "data" / "ms_lesions_flair.npz"
 TRAINING = ("07", "19")
 HELD_OUT = "26"
+PATIENTS = (*TRAINING, HELD_OUT)
 AIR = -4.0
 
 
@@ -43,9 +44,11 @@ def load_patient(name: str, path: Path = DATA) -> Patient:
     return Patient(images[:, None], labels, spacing)
 
 
-def training_slices(device: torch.device) -> tuple[Tensor, Tensor]:
+def training_slices(
+    device: torch.device, training: Sequence[str] = TRAINING
+) -> tuple[Tensor, Tensor]:
     """Images and labels of the training patients, without the slices that hold hardly any brain."""
-    patients = [load_patient(name) for name in TRAINING]
+    patients = [load_patient(name) for name in training]
     images = torch.cat([patient.images for patient in patients])
     labels = torch.cat([patient.labels for patient in patients])
     enough_brain = (images > AIR).float().mean(dim=(1, 2, 3)) > 0.05
@@ -93,9 +96,9 @@ def augment(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple
     return torch.where(brain, warped * gain + shift, warped), moved[:, 0].to(labels.dtype)
 
 
-def best_threshold() -> float:
+def best_threshold(training: Sequence[str] = TRAINING) -> float:
     """The grey value that separates the training patients' lesions best: the trivial method."""
-    patients = [load_patient(name) for name in TRAINING]
+    patients = [load_patient(name) for name in training]
 
     def mean_dice(threshold: float) -> float:
         found = [(patient.images[:, 0] > threshold, patient.labels == 1) for patient in patients]
