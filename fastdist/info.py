@@ -62,21 +62,18 @@ def _providers() -> list[str]:
 def _devices() -> list[str]:
     lines = ["who answers:"]
     for device in ("cpu", "cuda"):
-        answers = {op: providers.current(device, op) for op in ops.PROVIDED}
-        for name in dict.fromkeys(answers.values()):
-            answered = [op for op in ops.PROVIDED if answers[op] == name]
-            which = "every op" if len(answered) == len(answers) else ", ".join(answered)
-            lines.append(f"    {device:6}{which}: {name or 'nobody'}{_why(device, name)}")
+        name = providers.current(device)
+        lines.append(f"    {device:6}{name or 'nobody'}{_why(device, name)}")
     return lines
 
 
 def _why(device: str, name: str | None) -> str:
     """Why no faster provider answers, where one could."""
     if device == "cuda":
-        if name is not None:
-            return ""
         if not torch.cuda.is_available():
-            return " (torch sees no CUDA device)"
+            return " (torch sees no CUDA device)" if name is None else " (but torch sees no device)"
+        if name == "extension":
+            return ""
         return f" ({extension.available() or 'the compiled library was built without CUDA'})"
     forced = os.environ.get(providers.ENVIRONMENT_VARIABLE)
     if forced == name:

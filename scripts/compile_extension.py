@@ -124,9 +124,10 @@ def build(output: Path, *, sanitize: bool = False) -> None:
 def make(steps: list[Step], link: list[str], output: Path) -> None:
     """Compile what has changed of the steps, then run ``link`` with ``output`` as its output."""
     objects = ROOT / "build" / "objects"
-    objects.mkdir(parents=True, exist_ok=True)
-    with open(objects / "lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one tree take turns
+    folder = objects / steps[0].target.relative_to(objects).parts[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds into one folder take turns
         due = [step for step in steps if _is_due(step)]
         _say(f"compiling {len(due)} of {len(steps)} files")
         with ThreadPoolExecutor(_jobs()) as pool:

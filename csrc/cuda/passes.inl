@@ -17,18 +17,22 @@ class PassRunner {
         sides_(passes.of_unit.kind == Kind::kSigned && passes.of_unit.planes > 1 ? 2 : 1) {}
 
   void run() {
-    if (image_.ndim == 1) return rows(true);
     bool all_fit = true;
     for (int axis = 0; axis + 1 < image_.ndim; ++axis) all_fit = all_fit && fits(image_.shape[axis]);
     // Squared distances may stand in the output until they are finished, but only where each block reads what it overwrites.
     const int64_t out_bytes = passes_.keys ? 0 : element_bytes(passes_.finish.type);
     out_is_scratch_ = all_fit && out_bytes == int64_t(sizeof(Value));
-    const bool first_fits = fits(image_.shape[image_.ndim - 2]);
-    if (!first_fits) rows(false);
-    for (int axis = image_.ndim - 2; axis >= 0; --axis) columns_along(axis, axis == image_.ndim - 2 && first_fits);
+    const bool fused = kCanFuse && passes_.finish.type == Element::kF32 && !passes_.finish.squared && image_.ndim > 1 &&
+                       fits(image_.shape[0]);
+    const bool rows_apart = image_.ndim == 1 || !fits(image_.shape[image_.ndim - 2]);
+    if (rows_apart) rows();
+    for (int axis = image_.ndim - 2; axis >= 0; --axis)
+      columns_along(axis, axis == image_.ndim - 2 && !rows_apart, axis == 0 && fused);
+    if (!fused) finish();
   }
 
  private:
+  static constexpr bool kCanFuse = sizeof(Value) == 4;
   static int64_t shared_bytes(int64_t length) { return column_value_bytes<A>(length) + column_table_bytes(length); }
   bool fits(int64_t length) const { return shared_bytes(length) <= device_.shared_bytes; }
 
@@ -40,11 +44,10 @@ class PassRunner {
   int squared_shift() const { return passes_.keys ? passes_.finish.squared_shift : 0; }
   int key_shift(int axis) const { return passes_.keys ? passes_.finish.shift[axis] : -1; }
 
-  void rows(bool last) {
+  void rows() {
     const int x = image_.ndim - 1;
     RowsArguments<A> a{};
     a.units = passes_.of_unit;
-    a.finish = passes_.finish;
     a.planes = passes_.planes;
     a.rows = image_.rows;
     a.width = image_.width;
@@ -56,13 +59,13 @@ class PassRunner {
     a.blocks_per_unit = std::min<int64_t>((plane + warps - 1) / warps, 1 << 14);
     a.squared_shift = squared_shift();
     a.key_shift = key_shift(x);
-    for (int side = 0; side < sides_ && !last; ++side) a.results[side] = squares_[side] = new_buffer(side);
+    for (int side = 0; side < sides_; ++side) a.results[side] = squares_[side] = new_buffer(side);
     launch("rows", fastdist::cuda::rows<A>, Grid{passes_.units * a.blocks_per_unit, kRowThreads}, context_.stream, a);
   }
 
-  void columns_along(int axis, bool from_rows) {
+  void columns_along(int axis, bool from_rows, bool fused) {
     const int64_t length = image_.shape[axis];
-    const bool last = axis == 0, shared = fits(length);
+    const bool shared = fits(length);
     ColumnsArguments<A> a{};
     a.units = passes_.of_unit;
     a.finish = passes_.finish;
@@ -85,7 +88,7 @@ class PassRunner {
     a.row_key_shift = key_shift(a.last_axis);
     for (int side = 0; side < sides_; ++side) {
       a.sources[side] = from_rows ? nullptr : squares_[side];
-      if (last) continue;
+      if (fused) continue;
       // A column in shared memory is overwritten by the block that has read it; others go elsewhere.
       if (from_rows || !shared) squares_[side] = new_buffer(side);
       a.results[side] = squares_[side];
@@ -96,10 +99,25 @@ class PassRunner {
     } else {
       a.workspace = context_.array<char>(grid.blocks * column_table_bytes(length));
     }
-    if (shared && last) launch("columns", columns<A, true, true>, grid, context_.stream, a);
-    else if (shared) launch("columns", columns<A, true, false>, grid, context_.stream, a);
-    else if (last) launch("columns in global memory", columns<A, false, true>, grid, context_.stream, a);
+    if constexpr (kCanFuse) {
+      if (fused) return launch("columns", columns<A, true, true>, grid, context_.stream, a);
+    }
+    if (shared) launch("columns", columns<A, true, false>, grid, context_.stream, a);
     else launch("columns in global memory", columns<A, false, false>, grid, context_.stream, a);
+  }
+
+  void finish() {
+    FinishArguments<A> a{};
+    a.units = passes_.of_unit;
+    a.finish = passes_.finish;
+    a.planes = passes_.planes;
+    a.rows = image_.rows;
+    a.width = image_.width;
+    a.words = image_.words;
+    a.blocks_per_unit = std::clamp<int64_t>(image_.voxels / (kFinishThreads * 4), 1, 1 << 14);
+    for (int side = 0; side < sides_; ++side) a.squares[side] = squares_[side];
+    a.keys = passes_.keys;
+    launch("finish", fastdist::cuda::finish<A>, Grid{passes_.units * a.blocks_per_unit, kFinishThreads}, context_.stream, a);
   }
 
   // One for each run of 8 rows, while there are few; then 8, which leave room for several blocks beside each other; and where

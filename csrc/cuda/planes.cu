@@ -1,6 +1,8 @@
 #include "planes.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "kernels/lengths.cuh"
 
@@ -22,20 +24,83 @@ PackArguments arguments_of(const Image& image, int64_t sets) {
   return a;
 }
 
+bool is_real_type(Element type) {
+  return type == Element::kF16 || type == Element::kBF16 || type == Element::kF32 || type == Element::kF64;
+}
+
+bool is_signed_type(Element type) {
+  return type == Element::kI8 || type == Element::kI16 || type == Element::kI32 || type == Element::kI64;
+}
+
+uint64_t all_ones(int64_t bits) { return bits == 64 ? ~uint64_t(0) : (uint64_t(1) << bits) - 1; }
+
+// "Not zero" and "above 1/2" in terms of an element's bits.
+void set_predicate(Element type, Predicate predicate, PackArguments* a) {
+  const int64_t bits = element_bytes(type) * 8;
+  const bool real = is_real_type(type);
+  a->significant = all_ones(bits);
+  a->least = 1;
+  a->span = a->significant - 1;
+  if (predicate == Predicate::kNonzero) {
+    if (real) a->significant >>= 1;  // -0.0 is zero, NaN is not
+  } else if (real) {
+    // Positive floating numbers have the order of their bits: from the one behind 1/2 to infinity.
+    const uint64_t half = type == Element::kF16 ? 0x3800 : type == Element::kBF16 ? 0x3f00 : type == Element::kF32 ? 0x3f000000 : 0x3fe0000000000000;
+    const uint64_t infinity = type == Element::kF16 ? 0x7c00 : type == Element::kBF16 ? 0x7f80 : type == Element::kF32 ? 0x7f800000 : 0x7ff0000000000000;
+    a->least = half + 1;
+    a->span = infinity - a->least;
+  } else if (is_signed_type(type)) {
+    a->span = (a->significant >> 1) - 1;
+  }
+}
+
+// The bits that a label has in this type; false where it has none.
+bool bits_of_label(Element type, int64_t label, uint64_t* bits) {
+  if (is_real_type(type)) {
+    switch (type) {
+      case Element::kF64: {
+        const double value = double(label);
+        std::memcpy(bits, &value, 8);
+        return int64_t(value) == label;
+      }
+      case Element::kF32: *bits = fastdist::bits_of(float(label)); break;
+      case Element::kF16: *bits = half_of(float(label)).bits; break;
+      default: *bits = bfloat_of(float(label)).bits; break;
+    }
+    const float back = type == Element::kF32    ? float_of_bits(uint32_t(*bits))
+                       : type == Element::kF16 ? float_of(Half{uint16_t(*bits)})
+                                               : float_of(BFloat{uint16_t(*bits)});
+    return std::fabs(back) < 1e18f && int64_t(back) == label;
+  }
+  const int64_t size = element_bytes(type) * 8;
+  *bits = uint64_t(label) & all_ones(size);
+  if (is_signed_type(type)) return size == 64 || (label >= -(int64_t(1) << (size - 1)) && label < int64_t(1) << (size - 1));
+  return label >= 0 && (size == 64 || label < int64_t(1) << size);
+}
+
 template <class Word>
 void launch_pack(const PackArguments& a, int64_t sets, const Context& context) {
   const Grid grid{sets * a.parts, kPackThreads, kPackThreads / 32 * 4};
-  if (a.classes) launch("pack", pack<Word, kClassGroup>, grid, context.stream, a);
-  else launch("pack", pack<Word, 1>, grid, context.stream, a);
+  if (a.classes == 0) return launch("pack", pack<Word, Read::kMask>, grid, context.stream, a);
+  if constexpr (sizeof(Word) > 1) {
+    if (is_real_type(a.type)) return launch("pack", pack<Word, Read::kReals>, grid, context.stream, a);
+  }
+  launch("pack", pack<Word, Read::kIntegers>, grid, context.stream, a);
 }
 
-void launch_pack(const PackArguments& a, int64_t sets, const Context& context) {
+// Bits of the planes, then the edges of their rows.
+void make_planes(const PackArguments& a, int64_t sets, int64_t units, bool border, const Context& context) {
   switch (element_bytes(a.type)) {
-    case 1: return launch_pack<uint8_t>(a, sets, context);
-    case 2: return launch_pack<uint16_t>(a, sets, context);
-    case 4: return launch_pack<uint32_t>(a, sets, context);
-    default: return launch_pack<uint64_t>(a, sets, context);
+    case 1: launch_pack<uint8_t>(a, sets, context); break;
+    case 2: launch_pack<uint16_t>(a, sets, context); break;
+    case 4: launch_pack<uint32_t>(a, sets, context); break;
+    default: launch_pack<uint64_t>(a, sets, context); break;
   }
+  // Of three planes the last is made later, by inner_boundary, which links its rows itself; these are linked for nothing.
+  LinkArguments link{a.out, units * a.planes * a.rows, a.rows, a.width, a.words, a.planes, border, a.mask_plane};
+  const int64_t warps = kPackThreads / 32;
+  const Grid grid{(link.all_rows + warps - 1) / warps, kPackThreads};
+  launch("link_rows", link_rows<kPackThreads>, grid, context.stream, link);
 }
 
 }  // namespace
@@ -53,13 +118,12 @@ Planes pack_masks(const Image& image, const void* data, Element type, int64_t im
   PackArguments a = arguments_of(image, images);
   a.data = data;
   a.type = type;
-  a.predicate = Predicate::kNonzero;
+  set_predicate(type, Predicate::kNonzero, &a);
   a.maps = 1;
   a.planes = 1;
   a.mask_plane = true;
-  a.border = border;
   a.out = context.array<RowWord>(images * image.rows * image.words);
-  launch_pack(a, images, context);
+  make_planes(a, images, images, border, context);
   return {a.out, 1, nullptr, a.parts};
 }
 
@@ -70,18 +134,20 @@ Planes pack_target(const Image& image, const Target& target, int planes, bool bo
   PackArguments a = arguments_of(image, sets);
   a.data = target.data;
   a.type = target.type;
-  a.classes = labels;
-  a.predicate = target.predicate();
+  set_predicate(target.type, target.predicate(), &a);
   a.maps = target.maps;
   a.first_class = target.first_class;
-  a.has_ignore = labels && target.has_ignore;
-  a.ignore = target.ignore;
+  if (labels) {
+    a.classes = target.range().classes;
+    const uint64_t largest = all_ones(element_bytes(target.type) * 8) >> (is_signed_type(target.type) ? 1 : 0);
+    if (!is_real_type(target.type) && uint64_t(a.classes) > largest) a.classes = int64_t(largest) + 1;
+    a.has_ignore = target.has_ignore && bits_of_label(target.type, target.ignore, &a.ignore);
+  }
   a.valid = target.valid;
   a.planes = planes;
-  a.border = border;
   a.out = context.array<RowWord>(units * planes * image.rows * image.words);
   a.seen = context.array<uint32_t>(units * a.parts);
-  launch_pack(a, sets, context);
+  make_planes(a, sets, units, border, context);
   return {a.out, planes, a.seen, a.parts};
 }
 
@@ -104,7 +170,6 @@ void set_lengths_of_images(const Image& image, int64_t images, const Spacing& sp
   a.zero = int(Zero::kNone);
   if (options) {
     a.zero = int(options->zero);
-    a.diagonal_divides = options->normalize == Normalize::kDiagonal;
     a.empty_diagonal = options->empty_diagonal;
     a.full_diagonal = options->full_diagonal;
     a.empty = options->empty;

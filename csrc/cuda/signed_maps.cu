@@ -28,7 +28,7 @@ const uint32_t* find_boundaries(const Image& image, const Planes& planes, int64_
 }
 
 template <class Value>
-void normalize_by_largest(const Passes& passes, const Context& context) {
+void normalize(const Passes& passes, Normalize by, const Context& context) {
   NormalizeArguments<Value> a{};
   a.units = passes.of_unit;
   a.planes = passes.planes;
@@ -37,9 +37,10 @@ void normalize_by_largest(const Passes& passes, const Context& context) {
   a.words = passes.image.words;
   a.parts = int(std::clamp<int64_t>(passes.image.voxels / (kNormalizeThreads * 16), 1, 256));
   a.maps = static_cast<Value*>(passes.finish.out);
+  const Grid grid{passes.units * a.parts, kNormalizeThreads};
+  if (by == Normalize::kDiagonal) return launch("divide_by_diagonal", divide_by_diagonal<Value>, grid, context.stream, a);
   a.largest = context.array<Value>(passes.units * 2);
   clear(a.largest, passes.units * 2 * int64_t(sizeof(Value)), context.stream);
-  const Grid grid{passes.units * a.parts, kNormalizeThreads};
   launch("find_largest", find_largest<Value>, grid, context.stream, a);
   launch("divide_by_largest", divide_by_largest<Value>, grid, context.stream, a);
 }
@@ -72,7 +73,7 @@ void signed_maps(const Target& target, const Spacing& spacing, const SignedOptio
   units.lengths = {metric.scale,
                    shifts.inside,
                    shifts.outside,
-                   options.normalize == Normalize::kDiagonal ? metric.diagonal : 1.0,
+                   metric.diagonal,
                    options.empty_diagonal ? metric.diagonal : options.empty,
                    options.full_diagonal ? -metric.diagonal : options.full,
                    1};
@@ -82,9 +83,9 @@ void signed_maps(const Target& target, const Spacing& spacing, const SignedOptio
   passes.finish.type = float64 ? Element::kF64 : Element::kF32;
   passes.finish.clip = options.clip;
   run_passes(numbers_for(image, metric, spacing.per_image == nullptr, float64), passes, context);
-  if (options.normalize != Normalize::kMax) return;
-  if (float64) normalize_by_largest<double>(passes, context);
-  else normalize_by_largest<float>(passes, context);
+  if (options.normalize == Normalize::kNone) return;
+  if (float64) normalize<double>(passes, options.normalize, context);
+  else normalize<float>(passes, options.normalize, context);
 }
 
 }  // namespace fastdist::cuda

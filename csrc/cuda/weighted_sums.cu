@@ -1,3 +1,4 @@
+// Which kernel takes which logits, and what it is told.
 #include "weighted_sums.h"
 
 #include <cstdint>
@@ -5,7 +6,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/sums.cuh"
+#include "kernels/sums_any.cuh"
+#include "kernels/sums_few.cuh"
 
 namespace fastdist::cuda {
 
@@ -33,7 +35,7 @@ bool aligned(const void* memory, int64_t bytes) { return reinterpret_cast<uintpt
 
 int64_t blocks_of(int64_t images, int64_t each) {
   if (each > 0 && images > std::numeric_limits<int32_t>::max() / each)
-    throw std::invalid_argument("input: expected at most 2^31 - 1 blocks of the loss, got " + std::to_string(images) + " times " +
+    throw std::invalid_argument("input: expected at most 2^31 - 1 blocks of work, got " + std::to_string(images) + " x " +
                                 std::to_string(each));
   return images * each;
 }
@@ -79,7 +81,8 @@ TargetElements elements_of(const Target& target, int64_t classes) {
   } else if (is_signed(target.type)) {
     e.high = positive;
   }
-  e.classes = unsigned(!e.floating && is_signed(target.type) && uint64_t(classes) > positive ? positive + 1 : uint64_t(classes));
+  const bool cut = is_signed(target.type) && uint64_t(classes) > positive;
+  e.classes = cut ? unsigned(positive + 1) : unsigned(classes);
   e.ignored = target.has_ignore && target.ignore >= 0 && target.ignore < classes ? unsigned(target.ignore) : kUnknown;
   return e;
 }
@@ -98,8 +101,8 @@ Order order_of(const Logits& logits, const void* maps, const Target& target, con
 }
 
 // Everything but the outputs.
-SumsArguments arguments_of(const Logits& logits, const void* maps, const Target& target, const double* item_spacing, int ndim,
-                           int64_t chunk) {
+SumsArguments arguments_of(const Logits& logits, const void* maps, const Target& target, const double* item_spacing,
+                           int ndim, int64_t chunk) {
   if (logits.channels > std::numeric_limits<int32_t>::max() / 4)
     throw std::invalid_argument("input: has too many channels, " + std::to_string(logits.channels));
   SumsArguments a{};
@@ -121,14 +124,13 @@ SumsArguments arguments_of(const Logits& logits, const void* maps, const Target&
   a.voxels = logits.voxels;
   a.chunk = int(chunk);
   a.chunks = unsigned(chunks_of(logits.voxels, chunk));
-
   return a;
 }
 
 template <class T>
 Kernel sums_few_kernel(const Logits& logits, Order order) {
   const int64_t channels = logits.channels;
-  if (order != Order::kPlanar)  // of interleaved logits the first-level cache makes as much
+  if (order != Order::kPlanar)  // interleaved ones are put together by the first-level cache; only writes need packs
     return channels <= 2   ? sums_few<T, 2, Order::kScattered>
            : channels <= 4 ? sums_few<T, 4, Order::kScattered>
                            : sums_few<T, 8, Order::kScattered>;
@@ -174,6 +176,7 @@ Kernel gradient_kernel(const Logits& logits, Order order) {
   return order == Order::kPlanar ? gradient_any<T, Order::kPlanar> : gradient_any<T, Order::kScattered>;
 }
 
+// Visits a value of the type that the kernels read.
 template <class Visit>
 Kernel with_logits(Element type, const Visit& visit) {
   switch (element_bytes(type)) {
@@ -195,7 +198,8 @@ void weighted_sums(const Logits& logits, const void* maps, const Target& target,
   const Order order = order_of(logits, maps, target, nullptr);
   SumsArguments a = arguments_of(logits, maps, target, item_spacing, ndim, chunk_of_sums(logits));
   a.partials = static_cast<double*>(scratch);
-  const Kernel kernel = with_logits(logits.type, [&](auto element) { return sums_kernel<decltype(element)>(logits, order); });
+  const Kernel kernel =
+      with_logits(logits.type, [&](auto element) { return sums_kernel<decltype(element)>(logits, order); });
   const size_t shared = few(logits)        ? sizeof(FewShared)
                         : logits.float64() ? sizeof(AnyShared<double>)
                                            : sizeof(AnyShared<float>);

@@ -89,7 +89,7 @@ void switch_context(Context& from, Context& to) {
 void leave_for(Context& to) {
   departing(nullptr, to);
 #if FASTDIST_EMULATOR_ASSEMBLER
-  void* nobody;
+  static void* nobody;  // a local variable might lie on the fake stack, which is gone by now
   fastdist_emulator_switch(&nobody, to.stack_pointer);
 #else
   setcontext(&to.registers);

@@ -11,8 +11,16 @@
 #include <ucontext.h>
 #endif
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FASTDIST_EMULATOR_ASAN 1  // clang
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
-#define FASTDIST_EMULATOR_ASAN 1
+#define FASTDIST_EMULATOR_ASAN 1  // gcc
+#endif
+
+#if defined(FASTDIST_EMULATOR_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #else

@@ -11,6 +11,10 @@ A provider is a module of this package with
 Importing the module must be cheap: what takes time to import or compile is imported by the
 functions when they are first called. At the import of ``fastdist`` one provider is chosen: the one
 named by ``FASTDIST_PROVIDER``, else the first available one of ``ORDER``.
+
+On CUDA tensors the compiled library answers where it was built with CUDA, whatever is chosen for
+the CPU, unless ``numba`` is forced; else Numba's CUDA does, which is looked for when the first CUDA
+tensor comes.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from types import ModuleType
 import torch
 
 from fastdist import ops
-from fastdist.providers import extension
+from fastdist.providers import cuda, extension
 
 #: Name to module; the fastest provider first.
 ORDER = {
@@ -33,6 +37,8 @@ ORDER = {
     "numba": "fastdist.providers.numba_cpu",
     "reference": "fastdist.providers.reference",
 }
+#: Providers that answer only when they are forced: of them tests are made, not results.
+TEST_ONLY = {"emulator": "fastdist.providers.emulator"}
 ENVIRONMENT_VARIABLE = "FASTDIST_PROVIDER"
 
 _active: str | None = None  # the chosen provider's name
@@ -41,9 +47,10 @@ _registration: torch.library.Library | None = None  # its kernels, where they ar
 
 def module(name: str) -> ModuleType:
     """The provider's module; an unknown name is a ValueError that lists the known ones."""
-    if name not in ORDER:
-        raise ValueError(f"provider: got {name!r}, expected one of {', '.join(map(repr, ORDER))}")
-    return importlib.import_module(ORDER[name])
+    modules = ORDER | TEST_ONLY
+    if name not in modules:
+        raise ValueError(f"provider: got {name!r}, expected one of {', '.join(map(repr, modules))}")
+    return importlib.import_module(modules[name])
 
 
 def reasons() -> dict[str, str | None]:
@@ -62,14 +69,12 @@ def available() -> list[str]:
     return [name for name, reason in reasons().items() if reason is None]
 
 
-def current(device: torch.device | str = "cpu", op: str = "edt_out") -> str | None:
+def current(device: torch.device | str = "cpu") -> str | None:
     """The name of the provider that answers for tensors on this device; None: nobody does."""
     key = torch.device(device).type.upper()
     if key == "CPU":
         return _active
-    if key == "CUDA" and torch._C._dispatch_has_kernel_for_dispatch_key(f"fastdist::{op}", key):
-        return "extension"
-    return None
+    return cuda.current() if key == "CUDA" else None
 
 
 def select(name: str) -> None:
@@ -79,6 +84,7 @@ def select(name: str) -> None:
     reason = provider.available()
     if reason is not None:
         raise RuntimeError(f"the provider {name!r} is not available: {reason}")
+    cuda.choose(name)
     if name == _active:
         return
     if _registration is not None:

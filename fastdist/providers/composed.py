@@ -2,7 +2,8 @@
 
 A provider that implements `edt_out` and `edt_labels_out` gets the remaining ops here, by
 `implementations`. Each image's map of a class is made in float64 where a spacing is not 1, so that
-subtracting the spacing costs no accuracy, and rounded once.
+subtracting the spacing costs no accuracy, and rounded once. On a GPU the host never asks for a
+value: what would be an error on the CPU counts as ignored (``composed_loss.on_host``).
 """
 
 from __future__ import annotations
@@ -33,18 +34,30 @@ def implementations(edt_out: Transform, edt_labels_out: Transform) -> dict[str, 
     }
 
 
-def _checked_steps(sampling: Sequence[float], item_sampling: Tensor | None) -> Tensor:
-    """The spacing of each image, float64 [N or 1, ndim]."""
+def _steps(
+    sampling: Sequence[float], item_sampling: Tensor | None, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """The spacing of each image, float64 [N or 1, ndim]; and which images have one, if not all."""
     if item_sampling is None:
-        return torch.tensor([list(sampling)], dtype=torch.float64)
-    wrong = ~(item_sampling.isfinite() & (item_sampling > 0)).all(1)
-    if wrong.any():
-        item = int(wrong.nonzero()[0, 0])
+        return _row(sampling, device), None
+    usable = composed_loss.usable_spacing(item_sampling)
+    if not composed_loss.on_host(item_sampling):
+        return torch.where(usable[:, None], item_sampling, 1.0), usable
+    if not usable.all():
+        item = int((~usable).nonzero()[0, 0])
         raise ValueError(
             f"sampling: got {item_sampling[item].tolist()} for item {item}, "
             "expected finite values > 0"
         )
-    return item_sampling
+    return item_sampling, None
+
+
+def _row(numbers: Sequence[float], device: torch.device) -> Tensor:
+    """Numbers of the host as float64 [1, count], without a copy from the host to a device."""
+    row = torch.empty((1, len(numbers)), dtype=torch.float64, device=device)
+    for place, number in zip(row.unbind(1), numbers, strict=True):
+        place.fill_(number)
+    return row
 
 
 def _inner_boundary(foreground: Tensor, background: Tensor, ndim: int, border: bool) -> Tensor:
@@ -81,28 +94,31 @@ def compose_signed_maps(
     maps: Tensor,
 ) -> None:
     """The op `signed_maps_out` by a provider's `edt_out` and `edt_labels_out`."""
-    steps = _checked_steps(sampling, item_sampling)
+    steps, usable = _steps(sampling, item_sampling, maps.device)
     if layout == "labels":
         # Wide, because torch wraps the number that it compares with: uint8 255 would equal -1.
         target = target.to(torch.float64 if target.is_floating_point() else torch.int64)
-        composed_loss.check_classes(target, valid, first_class + maps.shape[1], ignore_index)
+        num_classes = first_class + maps.shape[1]
+        if composed_loss.on_host(target):
+            composed_loss.check_classes(target, valid, num_classes, ignore_index)
+        else:
+            valid = composed_loss.both(valid, composed_loss.is_class(target, num_classes))
         target = target.to(torch.int64)
         if ignore_index is not None:
-            known = target != ignore_index
-            valid = known if valid is None else valid & known
+            valid = composed_loss.both(valid, target != ignore_index)
     if maps.numel() == 0:
         return
-    unit = item_sampling is None and bool((steps == 1).all())
+    unit = item_sampling is None and all(step == 1 for step in sampling)
     dtype = maps.dtype if unit else torch.float64
     geometry = (ndim, sampling, item_sampling)
     transforms = _Transforms(edt_out, edt_labels_out, geometry, dtype)
     per_image = (-1, *[1] * ndim)
     smallest = steps.amin(1).view(per_image).to(dtype)
-    sizes = torch.tensor(maps.shape[2:], dtype=torch.float64)
+    sizes = _row(maps.shape[2:], maps.device)
     diagonal = (sizes * steps).square().sum(1).sqrt().view(per_image).to(dtype)
     # Constants: adding 0.0 makes 0.0 of -0.0.
-    when_empty = diagonal if empty is None else torch.tensor(empty + 0.0, dtype=dtype)
-    when_full = -diagonal if full is None else torch.tensor(full + 0.0, dtype=dtype)
+    when_empty = diagonal if empty is None else diagonal.new_full((), empty + 0.0)
+    when_full = -diagonal if full is None else diagonal.new_full((), full + 0.0)
     for channel in range(maps.shape[1]):
         if layout == "labels":
             foreground = target == first_class + channel
@@ -129,12 +145,16 @@ def compose_signed_maps(
             value = torch.where(constant, when_full, value)
         any_foreground = foreground.flatten(1).any(1)
         any_background = background.flatten(1).any(1)
-        if not border and not any_background.all():
+        # The host only asks where it need not wait, to save a pass over the map.
+        asks = composed_loss.on_host(maps)
+        if not border and not (asks and any_background.all()):
             value = torch.where(any_background.view(per_image), value, when_full)
-        if not any_foreground.all():
+        if not (asks and any_foreground.all()):
             value = torch.where(any_foreground.view(per_image), value, when_empty)
         if valid is not None:
             value = torch.where(valid, value, 0)
+        if usable is not None:
+            value = torch.where(usable.view(per_image), value, 0)
         maps[:, channel] = value
 
 
@@ -159,7 +179,7 @@ class _Transforms:
         self.geometry, self.dtype = geometry, dtype
 
     def distance(self, transform: Transform, image: Tensor, border: bool = False) -> Tensor:
-        distances = torch.empty(image.shape, dtype=self.dtype)
+        distances = torch.empty(image.shape, dtype=self.dtype, device=image.device)
         transform(image, *self.geometry, False, border, distances)
         return distances
 

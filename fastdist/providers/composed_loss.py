@@ -5,6 +5,9 @@ mean stands beside their schemas in ``fastdist/ops.py``; a map provider register
 and ``weighted_sums_backward`` as they are, and ``boundary_loss`` bound to its own signed maps:
 
     functools.partial(boundary_loss, signed_maps_out)
+
+On the CPU a wrong label or spacing is an error. On a GPU to ask for one would make the host wait:
+there it counts as ignored, and every decision is a `torch.where` (see `on_host`).
 """
 
 from __future__ import annotations
@@ -17,6 +20,11 @@ from torch import Tensor
 
 # Torch compares and reduces these only partly; int64 keeps every value that can be a class.
 _PARTLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Whether the host may look at the values: those on a device it would have to wait for."""
+    return tensor.device.type == "cpu"
 
 
 def weighted_sums(
@@ -40,7 +48,7 @@ def weighted_sums(
     perfect : Tensor
         (N, K), in the dtype of ``sums``: the sums of the maps over the foreground.
     """
-    if layout == "labels":
+    if layout == "labels" and on_host(target):
         check_classes(target, valid, input.shape[1], ignore_index)
     dtype = accumulation_dtype(input.dtype)
     items, classes = maps.shape[:2]
@@ -50,7 +58,8 @@ def weighted_sums(
     counts = torch.full((items,), voxels, dtype=torch.int64, device=input.device)
     for n in range(items):
         item = _comparable(target[n])
-        known = _known(item, None if valid is None else valid[n], layout, ignore_index)
+        valid_here = None if valid is None else valid[n]
+        known = _known(item, valid_here, layout, ignore_index, input.shape[1])
         weights = maps[n].to(dtype)
         terms = _probabilities(input[n], first_class, activation, dtype)[first_class:] * weights
         if known is not None:
@@ -85,9 +94,12 @@ def weighted_sums_backward(
     grad = torch.empty_like(input)
     column = (-1,) + (1,) * (input.dim() - 2)
     for n in range(input.shape[0]):
-        known = _known(
-            _comparable(target[n]), None if valid is None else valid[n], layout, ignore_index
-        )
+        valid_here = None if valid is None else valid[n]
+        known = _known(_comparable(target[n]), valid_here, layout, ignore_index, input.shape[1])
+        if not on_host(maps):
+            # Maps of zeros only have no gradient. They may be those of an image that was ignored
+            # for its spacing, whose logits may then be anything, even NaN.
+            known = both(known, maps[n].any())
         grad_p = grad_sums[n].to(dtype).reshape(column) * maps[n].to(dtype)  # [K, *S]
         if activation == "softmax":
             p = _probabilities(input[n], first_class, activation, dtype)
@@ -131,7 +143,12 @@ def boundary_loss(
     maps : Tensor
         (N, K, *S), in the dtype of ``sums``; the backward pass reads them.
     """
-    check_spacing(item_sampling)  # the losses' name for it; the maps call it sampling
+    usable = None
+    if item_sampling is not None:
+        if on_host(item_sampling):
+            check_spacing(item_sampling)  # the losses' name for it; the maps call it sampling
+        else:
+            usable = usable_spacing(item_sampling)
     shape = (input.shape[0], input.shape[1] - first_class, *input.shape[2:])
     maps = torch.empty(shape, dtype=accumulation_dtype(input.dtype), device=input.device)
     signed_maps_out(
@@ -151,6 +168,9 @@ def boundary_loss(
         border,
         maps,
     )
+    if usable is not None:
+        everywhere = usable.view(-1, *[1] * (input.dim() - 2)).expand(-1, *input.shape[2:])
+        valid = both(valid, everywhere)
     sums, counts, perfect = weighted_sums(
         input, maps, target, valid, layout, first_class, ignore_index, activation
     )
@@ -167,9 +187,7 @@ def check_classes(
 ) -> None:
     """Raise ValueError for a known voxel whose value is no class index in [0, num_classes)."""
     values = _comparable(target)
-    wrong = (values < 0) | (values >= num_classes)
-    if values.is_floating_point():
-        wrong |= values != values.floor()  # NaN differs from itself
+    wrong = ~is_class(values, num_classes)
     if ignore_index is not None:
         wrong &= values != ignore_index
     if valid is not None:
@@ -183,11 +201,20 @@ def check_classes(
         )
 
 
-def check_spacing(item_spacing: Tensor | None) -> None:
+def is_class(values: Tensor, num_classes: int) -> Tensor:
+    """Where the values are whole numbers in [0, num_classes)."""
+    within = (values >= 0) & (values < num_classes)
+    return within & (values == values.floor()) if values.is_floating_point() else within
+
+
+def usable_spacing(item_spacing: Tensor) -> Tensor:
+    """(N,) bool: which images' spacings are finite and positive."""
+    return (item_spacing.isfinite() & (item_spacing > 0)).all(1)
+
+
+def check_spacing(item_spacing: Tensor) -> None:
     """Raise ValueError for an image whose spacing is not finite and positive."""
-    if item_spacing is None:
-        return
-    wrong = ~(item_spacing.isfinite() & (item_spacing > 0)).all(1)
+    wrong = ~usable_spacing(item_spacing)
     if wrong.any():
         image = int(wrong.int().argmax())
         raise ValueError(
@@ -197,17 +224,28 @@ def check_spacing(item_spacing: Tensor | None) -> None:
 
 
 def _comparable(target: Tensor) -> Tensor:
-    return target.to(torch.int64) if target.dtype in _PARTLY_SUPPORTED else target
+    # On a device nothing has checked that the labels and the numbers they are compared with fit
+    # each other's dtype, and torch wraps the number: uint8 255 would equal -1.
+    narrow = not on_host(target) and not target.is_floating_point()
+    return target.to(torch.int64) if narrow or target.dtype in _PARTLY_SUPPORTED else target
+
+
+def both(known: Tensor | None, further: Tensor) -> Tensor:
+    """The voxels that are in both masks; None for all."""
+    return further if known is None else known & further
 
 
 def _known(
-    item: Tensor, valid: Tensor | None, layout: str, ignore_index: int | None
+    item: Tensor, valid: Tensor | None, layout: str, ignore_index: int | None, num_classes: int
 ) -> Tensor | None:
     """Which voxels of one item are not ignored; None for all."""
-    if layout != "labels" or ignore_index is None:
-        return valid
-    known = item != ignore_index
-    return known if valid is None else known & valid
+    known = valid
+    if layout == "labels":
+        if not on_host(item):
+            known = both(known, is_class(item, num_classes))
+        if ignore_index is not None:
+            known = both(known, item != ignore_index)
+    return known
 
 
 def _foreground(item: Tensor, layout: str, first_class: int, j: int) -> Tensor:

@@ -9,6 +9,8 @@
 //   Long         int64    whole numbers below 2^61; or keys: squared distance in the upper bits, coordinates in the lower
 //   AnyFloat     float    relative error of a few 2^-24
 //   AnyDouble    double
+//
+// kBlocks: blocks of 512 threads that a multiprocessor shall hold in the column pass, hence registers: 64 a thread for 2.
 #pragma once
 
 #include "../device.h"
@@ -20,6 +22,7 @@ constexpr int kLanes = 32;   // columns of a tile: the lanes of a warp, and the 
 
 struct ExactFloat {
   using Value = float;
+  static constexpr int kBlocks = 2;
   static constexpr bool kWhole = true;
   static FASTDIST_DEVICE float far() { return __int_as_float(0x7f800000); }
   // Below 2^23; the bits of 2^23 + d are those of 2^23 with d in their low end. The conversion instruction has a quarter of the
@@ -29,6 +32,7 @@ struct ExactFloat {
 
 struct Int {
   using Value = int;
+  static constexpr int kBlocks = 1;
   static constexpr bool kWhole = true;
   static FASTDIST_DEVICE int far() { return 1 << 30; }
   static FASTDIST_DEVICE int of(int d) { return d; }
@@ -36,6 +40,7 @@ struct Int {
 
 struct Long {
   using Value = int64_t;
+  static constexpr int kBlocks = 1;
   static constexpr bool kWhole = true;
   static FASTDIST_DEVICE int64_t far() { return int64_t(1) << 62; }
   static FASTDIST_DEVICE int64_t of(int d) { return d; }
@@ -43,6 +48,7 @@ struct Long {
 
 struct AnyFloat {
   using Value = float;
+  static constexpr int kBlocks = 2;
   static constexpr bool kWhole = false;
   static FASTDIST_DEVICE float far() { return __int_as_float(0x7f800000); }
   static FASTDIST_DEVICE float of(int d) { return float(d); }
@@ -50,6 +56,7 @@ struct AnyFloat {
 
 struct AnyDouble {
   using Value = double;
+  static constexpr int kBlocks = 1;
   static constexpr bool kWhole = false;
   static FASTDIST_DEVICE double far() { return __longlong_as_double(0x7ff0000000000000LL); }
   static FASTDIST_DEVICE double of(int d) { return double(d); }

@@ -109,23 +109,29 @@ FASTDIST_DEVICE void link_row(RowWord* row, int64_t width, int words, Outside ou
 // What was seen of a unit, one number for each part of its rows: any voxel that is inside, outside, or neither.
 constexpr uint32_t kSeenInside = 1, kSeenOutside = 2, kSeenIgnored = 4;
 
+// How an element is read: as the bits that lie in memory, an unsigned number of its size.
+enum class Read {
+  kMask,      // inside where bits & `significant`, less `least`, is at most `span`: says "not zero" and "above 1/2" of any type
+  kIntegers,  // class indices: bits below `classes`, where that is at most the type's largest number
+  kReals,     // class indices as floating numbers that are whole
+};
+
 struct PackArguments {
   const void* data;        // masks, channels: [units][voxels]; labels: [images][voxels]
   Element type;
-  bool classes;            // labels: unit = image * maps + map, inside where the label is first_class + map; needs kClassGroup
-  Predicate predicate;     // else: inside where this holds
+  uint64_t significant, least, span;  // kMask
+  int64_t classes;         // labels: unit = image * maps + map, inside where the label is first_class + map
   int64_t maps, first_class;
   bool has_ignore;
-  int64_t ignore;
+  uint64_t ignore;         // the bits of that label
   const uint8_t* valid;    // [images][voxels], 0 = ignored; or null
   int64_t rows, width;     // of an image
   int words;
   int planes;              // a unit has: 0 "not inside", 1 "not outside" (where voxels may be neither)
   bool mask_plane;         // the one plane is "inside" itself: unsigned transforms measure to its clear bits
-  bool border;             // the outside of the image is outside of the class
   int parts;
   int64_t rows_per_part;
-  RowWord* out;            // [units][planes][rows][words]
+  RowWord* out;            // [units][planes][rows][words]: their `bits`
   uint32_t* seen;          // [units][parts], or null
 };
 
@@ -133,93 +139,75 @@ FASTDIST_DEVICE bool is_real(Element type) {
   return type == Element::kF16 || type == Element::kBF16 || type == Element::kF32 || type == Element::kF64;
 }
 
-// Calls use(value) with an element, given as the bits that lie in memory, as float, double or int64_t. Unsigned 64-bit numbers
-// above 2^63 become negative.
-template <class Use>
-FASTDIST_DEVICE auto with_value(uint64_t bits, Element type, const Use& use) {
-  switch (type) {
-    case Element::kF16: return use(float_of(Half{uint16_t(bits)}));
-    case Element::kBF16: return use(float_of(BFloat{uint16_t(bits)}));
-    case Element::kF32: return use(__uint_as_float(uint32_t(bits)));
-    case Element::kF64: return use(__longlong_as_double((long long)bits));
-    case Element::kI8: return use(int64_t(int8_t(bits)));
-    case Element::kI16: return use(int64_t(int16_t(bits)));
-    case Element::kI32: return use(int64_t(int32_t(bits)));
-    default: return use(int64_t(bits));
-  }
+FASTDIST_DEVICE float real_of(uint16_t bits, Element type) {
+  return type == Element::kF16 ? float_of(Half{bits}) : float_of(BFloat{bits});
 }
+FASTDIST_DEVICE float real_of(uint32_t bits, Element) { return __uint_as_float(bits); }
+FASTDIST_DEVICE double real_of(uint64_t bits, Element) { return __longlong_as_double((long long)bits); }
 
 // The class index of a label, or -1 for whatever is none.
-FASTDIST_DEVICE int class_of(uint64_t bits, Element type, int64_t classes) {
-  return with_value(bits, type, [=](auto value) {
-    using Value = decltype(value);
-    if (!(value >= Value(0) && value < Value(classes))) return -1;
-    return Value(int(value)) == value ? int(value) : -1;
-  });
-}
-
-FASTDIST_DEVICE bool is_label(uint64_t bits, Element type, int64_t label) {
-  if (type == Element::kU64 && (label < 0 || int64_t(bits) < 0)) return false;
-  return with_value(bits, type, [=](auto value) { return value == decltype(value)(label); });
-}
-
-template <class Word>
-FASTDIST_DEVICE bool holds(Word bits, Element type, Predicate predicate) {
-  if (predicate == Predicate::kNonzero) {
-    const Word magnitude = Word(~(Word(1) << (sizeof(Word) * 8 - 1)));
-    return is_real(type) ? (bits & magnitude) != 0 : bits != 0;  // -0.0 is zero, NaN is not
+template <Read kRead, class Word>
+FASTDIST_DEVICE int class_of(Word bits, Element type, int classes) {
+  if constexpr (kRead == Read::kReals) {
+    const auto value = real_of(bits, type);
+    using Value = decltype(real_of(bits, type));
+    const int whole = value >= Value(0) && value < Value(classes) ? int(value) : -1;
+    return Value(whole) == value ? whole : -1;
+  } else {
+    return uint64_t(bits) < uint64_t(classes) ? int(bits) : -1;
   }
-  if (type == Element::kU64) return bits != 0;
-  return with_value(bits, type, [](auto value) { return value > decltype(value)(0.5); });
 }
 
 constexpr int kClassGroup = 8;  // classes of a label image that are packed from one read
-constexpr int kPackThreads = 512;
+constexpr int kPackThreads = 256;
 
 // A warp packs a row. Masks: a block has a part of a unit's rows. Labels: of an image's, for a group of classes.
-template <class Word, int kClasses>
-FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, 2) void pack(PackArguments a) {
-  constexpr int kLoads = 8 / (sizeof(Word) > 4 ? 2 : 1);  // independent loads in flight a thread
+template <class Word, Read kRead>
+FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, kRead == Read::kMask ? 5 : 2) void pack(PackArguments a) {
+  constexpr int kGroup = kRead == Read::kMask ? 1 : kClassGroup;
+  constexpr int kLoads = 4;  // independent loads in flight a thread
   const int lane = int(threadIdx.x) & 31, warp = int(threadIdx.x) >> 5, warps = int(blockDim.x) >> 5;
-  const int part = int(int64_t(blockIdx.x) % a.parts);
-  const int64_t set = int64_t(blockIdx.x) / a.parts;
-  const int64_t groups = (a.maps + kClasses - 1) / kClasses, image = set / groups, first_map = set % groups * kClasses;
-  const int maps = a.maps - first_map < kClasses ? int(a.maps - first_map) : kClasses;
+  const int part = int(blockIdx.x % unsigned(a.parts));
+  const int64_t set = blockIdx.x / unsigned(a.parts);
+  const int64_t groups = (a.maps + kGroup - 1) / kGroup, image = set / groups, first_map = set % groups * kGroup;
+  const int maps = a.maps - first_map < kGroup ? int(a.maps - first_map) : kGroup;
   const int64_t first_unit = image * a.maps + first_map;
   const int64_t voxels = a.rows * a.width, plane = a.rows * a.words;
-  const Word* data = static_cast<const Word*>(a.data) + (a.classes ? image : first_unit) * voxels;
+  const Word* data = static_cast<const Word*>(a.data) + (kRead == Read::kMask ? first_unit : image) * voxels;
   const uint8_t* valid = a.valid ? a.valid + image * voxels : nullptr;
+  RowWord* out = a.out + first_unit * a.planes * plane;
   const int64_t begin = part * a.rows_per_part;
   const int64_t end = begin + a.rows_per_part < a.rows ? begin + a.rows_per_part : a.rows;
-  const int classes = int(a.first_class + a.maps), first_class = int(a.first_class + first_map);
+  const int classes = int(a.classes), first_class = int(a.first_class + first_map);
 
   uint32_t seen = 0;  // three bits a map
   for (int64_t row = begin + warp; row < end; row += warps) {
-    RowWord* out = a.out + first_unit * a.planes * plane + row * a.words;
     for (int base = 0; base < a.words; base += kLanes) {
-      uint32_t inside[kClasses] = {}, known = 0;
+      uint32_t inside[kGroup] = {}, known = 0;
       const int count = a.words - base < kLanes ? a.words - base : kLanes;
+#pragma unroll 1
       for (int first = 0; first < count; first += kLoads) {
         Word value[kLoads];
+        const int64_t x0 = int64_t(base + first) * 32 + lane;
+        const Word* from = data + row * a.width + x0;
+#pragma unroll
+        for (int k = 0; k < kLoads; ++k) value[k] = x0 + k * 32 < a.width ? from[k * 32] : Word(0);
 #pragma unroll
         for (int k = 0; k < kLoads; ++k) {
-          const int64_t x = int64_t(base + first + k) * 32 + lane;
-          value[k] = x < a.width ? data[row * a.width + x] : Word(0);
-        }
-#pragma unroll
-        for (int k = 0; k < kLoads; ++k) {
-          const int64_t x = int64_t(base + first + k) * 32 + lane;
-          bool is_known = x < a.width && (!valid || valid[row * a.width + x]);
+          bool is_known = x0 + k * 32 < a.width;
+          if (valid) is_known = is_known && valid[row * a.width + x0 + k * 32];
           int label = 0;
-          if constexpr (kClasses > 1) {
-            label = class_of(value[k], a.type, classes);
-            is_known = is_known && label >= 0 && !(a.has_ignore && is_label(value[k], a.type, a.ignore));
+          if constexpr (kRead != Read::kMask) {
+            label = class_of<kRead>(value[k], a.type, classes);
+            is_known = is_known && label >= 0 && !(a.has_ignore && value[k] == Word(a.ignore));
           }
           const uint32_t word_known = __ballot_sync(0xffffffffu, is_known);
           if (lane == first + k) known = word_known;
 #pragma unroll
-          for (int g = 0; g < kClasses; ++g) {
-            const bool in = kClasses > 1 ? label == first_class + g : holds(value[k], a.type, a.predicate);
+          for (int g = 0; g < kGroup; ++g) {
+            bool in = label == first_class + g;
+            if constexpr (kRead == Read::kMask)
+              in = Word((value[k] & Word(a.significant)) - Word(a.least)) <= Word(a.span);
             const uint32_t word = __ballot_sync(0xffffffffu, is_known && in);
             if (lane == first + k) inside[g] = word;
           }
@@ -227,20 +215,15 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, 2) void pack(PackArguments a) {
       }
       const uint32_t here = voxels_of_word(a.width, base + lane);
 #pragma unroll
-      for (int g = 0; g < kClasses; ++g) {
+      for (int g = 0; g < kGroup; ++g) {
         if (g >= maps) break;
         const uint32_t outside = known & ~inside[g];
         seen |= ((inside[g] ? kSeenInside : 0) | (outside ? kSeenOutside : 0) | (here & ~known ? kSeenIgnored : 0)) << (3 * g);
         if (lane >= count) continue;
-        RowWord* word = out + g * a.planes * plane + base + lane;
+        RowWord* word = out + g * a.planes * plane + row * a.words + base + lane;
         word->bits = a.mask_plane ? inside[g] : here & ~inside[g];
         if (a.planes > 1) word[plane].bits = here & ~outside;
       }
-    }
-    for (int g = 0; g < maps; ++g) {
-      RowWord* first = out + g * a.planes * plane;
-      link_row(first, a.width, a.words, Outside{a.border, !a.mask_plane}, Row::kClasses, lane);
-      if (a.planes > 1) link_row(first + plane, a.width, a.words, Outside{a.border, false}, Row::kClasses, lane);
     }
   }
 
@@ -255,6 +238,26 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, 2) void pack(PackArguments a) {
     for (int w = 0; w < warps; ++w) all |= of_warp[w] >> (3 * int(threadIdx.x)) & 7;
     a.seen[(first_unit + int64_t(threadIdx.x)) * a.parts + part] = all;
   }
+}
+
+struct LinkArguments {
+  RowWord* words;      // [units][planes][rows][words]
+  int64_t all_rows;    // of all units and planes
+  int64_t rows, width;
+  int count;           // words of a row
+  int planes;
+  bool border;         // the outside of the image is outside of every class
+  bool mask_plane;     // as in PackArguments
+};
+
+// A warp links a row. Templated so that several files may include it.
+template <int kThreads>
+FASTDIST_KERNEL FASTDIST_BOUNDS(kThreads, 4) void link_rows(LinkArguments a) {
+  const int64_t row = int64_t(blockIdx.x) * (kThreads / 32) + (threadIdx.x >> 5);
+  if (row >= a.all_rows) return;
+  const bool first = row / a.rows % a.planes == 0;
+  const Outside outside{a.border, first && !a.mask_plane};
+  link_row(a.words + row * a.count, a.width, a.count, outside, Row::kClasses, int(threadIdx.x) & 31);
 }
 
 }  // namespace fastdist::cuda

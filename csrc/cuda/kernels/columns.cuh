@@ -17,7 +17,8 @@
 // although f(i) belongs to whatever kind i is: a row beyond the end of y's run is at least run(y) away. The runs come out of the
 // column's bits, as the row distances do out of the row's.
 //
-// Where a column does not fit into shared memory its values stay in global memory, and the pass writes elsewhere.
+// Where a column does not fit into shared memory its values stay in global memory, and the pass writes elsewhere. kFused: the
+// pass ends with float results instead of squared distances.
 #pragma once
 
 #include "rows.cuh"
@@ -27,7 +28,7 @@ namespace fastdist::cuda {
 template <class A>
 struct ColumnsArguments {
   Units units;
-  Finish finish;                       // used by the last pass
+  Finish finish;                       // fused into the last pass
   const RowWord* planes;               // [units][units.planes][rows][words]
   const uint32_t* label_edges;         // kLabels: [units][rows][words], along this axis
   int64_t rows, width;                 // rows = outer * length * row_step
@@ -64,22 +65,22 @@ FASTDIST_DEVICE uint32_t transposed(uint32_t bits, int lane) {
   return bits;
 }
 
-// What a block knows of its columns' bits, per 32 rows and lane.
+// What a block knows of its columns' bits, for each 32 rows and lane; and the anchors. One pointer, since registers are dear.
 struct ColumnTables {
-  uint32_t* edges;       // between rows of different kind
-  int* before;           // the last edge before these rows, kNoEdgeBefore where there is none
-  int* after;            // the first edge behind them
-  uint32_t* not_inside;  // signed maps
-  int* anchors;          // sources of rows 0, 8, 16, ..., n - 1
+  uint32_t* base;
+  int cells;  // of one table
 
-  FASTDIST_DEVICE ColumnTables(char* memory, int length) {
-    const int cells = (length + 31) / 32 * kLanes;
-    edges = reinterpret_cast<uint32_t*>(memory);
-    before = reinterpret_cast<int*>(edges + cells);
-    after = before + cells;
-    not_inside = reinterpret_cast<uint32_t*>(after + cells);
-    anchors = reinterpret_cast<int*>(not_inside + cells);
-  }
+  FASTDIST_DEVICE ColumnTables(char* memory, int length)
+      : base(reinterpret_cast<uint32_t*>(memory)), cells((length + 31) / 32 * kLanes) {}
+  // Edges between rows of different kind.
+  FASTDIST_DEVICE uint32_t& edges(int cell) const { return base[cell]; }
+  // The last edge before these rows, kNoEdgeBefore where there is none, and the first one behind them.
+  FASTDIST_DEVICE int& before(int cell) const { return reinterpret_cast<int&>(base[cells + cell]); }
+  FASTDIST_DEVICE int& after(int cell) const { return reinterpret_cast<int&>(base[2 * cells + cell]); }
+  // Signed maps: the bits of plane 0.
+  FASTDIST_DEVICE uint32_t& not_inside(int cell) const { return base[3 * cells + cell]; }
+  // The sources of rows 0, 8, 16, ..., n - 1.
+  FASTDIST_DEVICE int& anchor(int index) const { return reinterpret_cast<int&>(base[4 * cells + index]); }
 };
 
 // A column: row i is base[i * step]; keys get their coordinate on this axis here.
@@ -153,11 +154,11 @@ template <class A>
 FASTDIST_DEVICE void run_squares(const ColumnTables& tables, typename A::Value weight, int y, int length, int lane,
                                  typename A::Value* squares) {
   const int cell = (y >> 5) * kLanes + lane, shift = y & 31;  // 8 divides 32: one word has the whole run
-  const uint32_t edges = tables.edges[cell];
+  const uint32_t edges = tables.edges(cell);
   const uint32_t below = edges & (0xffffffffu >> (31 - shift));
   const uint32_t above = shift + kRun == 32 ? 0u : edges & (0xffffffffu << (shift + kRun));
-  const int from = below ? (y & ~31) + highest_bit(below) : tables.before[cell];
-  const int to = above ? (y & ~31) + lowest_bit(above) : tables.after[cell];
+  const int from = below ? (y & ~31) + highest_bit(below) : tables.before(cell);
+  const int to = above ? (y & ~31) + lowest_bit(above) : tables.after(cell);
   int ahead[kRun], behind = y + 1 - from;
   ahead[kRun - 1] = to - (y + kRun - 1);
 #pragma unroll
@@ -170,33 +171,31 @@ FASTDIST_DEVICE void run_squares(const ColumnTables& tables, typename A::Value w
   }
 }
 
-template <class A, bool kShared, bool kLast>
+template <class A, bool kShared, bool kFused>
 class ColumnPass {
  public:
   using Value = typename A::Value;
 
   FASTDIST_DEVICE ColumnPass(const ColumnsArguments<A>& a, char* memory)
-      : a_(a), lane_(int(threadIdx.x) & 31), warp_(int(threadIdx.x) >> 5), warps_(int(blockDim.x) >> 5),
-        values_(reinterpret_cast<Value*>(memory)),
+      : a_(a), lane_(int(threadIdx.x) & 31), warp_(int(threadIdx.x) >> 5), values_(reinterpret_cast<Value*>(memory)),
         tables_(kShared ? memory + column_value_bytes<A>(a.length)
                         : a.workspace + int64_t(blockIdx.x) * column_table_bytes(a.length), a.length) {
-    int64_t block = int64_t(blockIdx.x);
-    word_ = int(block % a.words);
-    block /= a.words;
-    first_row_ = block % a.row_step;
-    block /= a.row_step;
-    first_row_ += block % a.outer * a.length * a.row_step;
-    unit_ = block / a.outer;
-    x_ = int64_t(word_) * kLanes + lane_;
-    plane_ = a.rows * a.words;
-    planes_ = a.planes + unit_ * a.units.planes * plane_;
-    weight_ = weight_of(a.units, unit_, a.axis, a.weight);
+    unsigned block = blockIdx.x;  // every factor of the grid's size fits 32 bits, as it does
+    const int word = int(block % unsigned(a.words));
+    block /= unsigned(a.words);
+    int64_t first_row = block % unsigned(a.row_step);
+    block /= unsigned(a.row_step);
+    first_row += int64_t(block % unsigned(a.outer)) * a.length * a.row_step;
+    unit_ = int(block / unsigned(a.outer));
+    x_ = word * kLanes + lane_;
+    first_voxel_ = (unit_ * a.rows + first_row) * a.width + x_;
+    first_word_ = (int64_t(unit_) * a.units.planes * a.rows + first_row) * a.words + word;
   }
 
   FASTDIST_DEVICE void run() {
     const Status status = status_of(a_.units, unit_);
     if (status.constant) {
-      if (kLast) store_constants(status);
+      if (kFused) store_constants(status);
       return;
     }
     const int sides = status.split ? 2 : 1;
@@ -208,11 +207,15 @@ class ColumnPass {
 
  private:
   FASTDIST_DEVICE bool is_signed() const { return a_.units.kind == Kind::kSigned; }
-  FASTDIST_DEVICE int64_t row(int i) const { return first_row_ + int64_t(i) * a_.row_step; }
-  FASTDIST_DEVICE int64_t voxel(int64_t row) const { return (unit_ * a_.rows + row) * a_.width + x_; }
+  FASTDIST_DEVICE int warps() const { return int(blockDim.x) >> 5; }
+  FASTDIST_DEVICE int64_t voxel(int i) const { return first_voxel_ + i * a_.row_step * a_.width; }
+  // The word of row i in a plane of the unit.
+  FASTDIST_DEVICE const RowWord& word(int plane, int i) const {
+    return a_.planes[first_word_ + (plane * a_.rows + i * a_.row_step) * a_.words];
+  }
 
   FASTDIST_DEVICE void transform(const Status& status, int side) {
-    const RowWord* plane = planes_ + (side == 0 ? 0 : a_.units.boundary ? 2 : 1) * plane_;
+    const int plane = side == 0 ? 0 : a_.units.boundary ? 2 : 1;
     const bool one_sided = a_.one_sided || status.split;
     // One-sided transforms find their sources through their zero distance; only a border needs to be told. It is no source to
     // the outside of a class, nor where the class's boundary is.
@@ -224,17 +227,17 @@ class ColumnPass {
     if constexpr (kShared) {
       column = {values_ + lane_, kLanes, 0};
     } else {
-      const int64_t x = x_ < a_.width ? x_ : a_.width - 1;
-      column = {a_.sources[side] + (unit_ * a_.rows + first_row_) * a_.width + x, a_.row_step * a_.width,
+      const int64_t beyond = x_ < a_.width ? 0 : x_ - (a_.width - 1);
+      column = {a_.sources[side] + first_voxel_ - beyond, a_.row_step * a_.width,
                 a_.key_shift < 0 ? 0 : int64_t(1) << a_.key_shift};
     }
-    Value weight = Value(weight_);
+    Value weight = Value(weight_of(a_.units, unit_, a_.axis, a_.weight));
     if constexpr (A::kWhole && sizeof(Value) == 8) weight <<= a_.squared_shift;
-    if (edges && warp_ == warps_ - 1) link_edges(outside);
+    if (edges && warp_ == warps() - 1) link_edges(outside);
     if (any) find_anchors(column, weight);
     else __syncthreads();
     const int runs = (a_.length + kRun - 1) / kRun;
-    for (int run = warp_; run < runs; run += warps_) {
+    for (int run = warp_; run < runs; run += warps()) {
       const int y = run * kRun;
       Value best[kRun];
       if (edges) {
@@ -248,7 +251,7 @@ class ColumnPass {
 #pragma unroll
           for (int k = 0; k < kRun; ++k) best[k] -= weight * Value(k * k);
         }
-        relax(column, weight, y, tables_.anchors[run * kLanes + lane_], tables_.anchors[(run + 1) * kLanes + lane_], best);
+        relax(column, weight, y, tables_.anchor(run * kLanes + lane_), tables_.anchor((run + 1) * kLanes + lane_), best);
         if constexpr (A::kWhole) {
 #pragma unroll
           for (int k = 0; k < kRun; ++k) best[k] += weight * Value(k * k);
@@ -259,22 +262,22 @@ class ColumnPass {
   }
 
   // Values and bits into the tables; returns whether any value is finite.
-  FASTDIST_DEVICE bool load(const RowWord* plane, bool one_sided, int side, bool edges) {
+  FASTDIST_DEVICE bool load(int plane, bool one_sided, int side, bool edges) {
     bool any = !kShared;
-    for (int first = warp_ * 32; first < a_.length; first += warps_ * 32) {
+    for (int first = warp_ * 32; first < a_.length; first += warps() * 32) {
       const int count = a_.length - first < 32 ? a_.length - first : 32, cell = first + lane_;  // 32 rows of 32 lanes
       RowWord own{};
-      if (lane_ < count) own = plane[row(first + lane_) * a_.words + word_];
+      if (lane_ < count) own = word(plane, first + lane_);
       if (edges) {
         uint32_t bits = own.bits;
         if (a_.label_edges)
-          bits = lane_ < count ? a_.label_edges[(unit_ * a_.rows + row(first + lane_)) * a_.words + word_] : 0u;
-        tables_.edges[cell] = transposed(bits, lane_);
+          bits = lane_ < count ? a_.label_edges[first_word_ + (first + lane_) * a_.row_step * a_.words] : 0u;
+        tables_.edges(cell) = transposed(bits, lane_);
       }
-      if (kLast && is_signed()) {
+      if (kFused && is_signed()) {
         uint32_t bits = 0;
-        if (lane_ < count) bits = side == 0 ? own.bits : planes_[row(first + lane_) * a_.words + word_].bits;
-        tables_.not_inside[cell] = transposed(bits, lane_);
+        if (lane_ < count) bits = side == 0 ? own.bits : word(0, first + lane_).bits;
+        tables_.not_inside(cell) = transposed(bits, lane_);
       }
       if constexpr (kShared) any = load_values(first, count, own, one_sided, side) || any;
     }
@@ -286,7 +289,7 @@ class ColumnPass {
     Value* tile = values_ + int64_t(first) * kLanes;
     if (a_.sources[side]) {
       const int64_t step = a_.row_step * a_.width;
-      const Value* from = a_.sources[side] + voxel(row(first));
+      const Value* from = a_.sources[side] + voxel(first);
 #pragma unroll 8
       for (int i = 0; i < count; ++i) {
         Value value = A::far();
@@ -309,7 +312,7 @@ class ColumnPass {
       Value value;
       if constexpr (A::kWhole && sizeof(Value) == 8) {
         if (a_.key_shift >= 0) {
-          value = row_key(word, lane_, word_, a_.width, row_weight << a_.squared_shift, a_.row_key_shift);
+          value = row_key(word, lane_, x_ >> 5, a_.width, row_weight << a_.squared_shift, a_.row_key_shift);
           if (value < A::far()) value += int64_t(first + i) << a_.key_shift;
         } else {
           value = row_square<A>(word, lane_, a_.width, row_weight, one_sided);
@@ -332,7 +335,7 @@ class ColumnPass {
     uint32_t carry = outside.set, last_bit = 0;
     for (int chunk = 0; chunk < chunks; ++chunk) {
       const int cell = chunk * kLanes + lane_;
-      uint32_t edges = tables_.edges[cell];
+      uint32_t edges = tables_.edges(cell);
       if (labels) {
         if (outside.known && chunk == n >> 5) edges |= end_bit;
       } else {
@@ -344,15 +347,15 @@ class ColumnPass {
         if (chunk == n >> 5 && outside.known && last_bit != uint32_t(outside.set)) edges |= end_bit;
         if (chunk == 0 && !outside.known) edges &= ~1u;
       }
-      tables_.edges[cell] = edges;
-      tables_.before[cell] = nearest;
+      tables_.edges(cell) = edges;
+      tables_.before(cell) = nearest;
       if (edges) nearest = chunk * 32 + highest_bit(edges);
     }
     nearest = outside.known && (n & 31) == 0 && (labels || last_bit != uint32_t(outside.set)) ? n : kNoEdgeAfter;
     for (int chunk = chunks - 1; chunk >= 0; --chunk) {
       const int cell = chunk * kLanes + lane_;
-      const uint32_t edges = tables_.edges[cell];
-      tables_.after[cell] = nearest;
+      const uint32_t edges = tables_.edges(cell);
+      tables_.after(cell) = nearest;
       if (edges) nearest = chunk * 32 + lowest_bit(edges);
     }
   }
@@ -363,11 +366,11 @@ class ColumnPass {
     int step = 1;
     while (step <= anchors) step *= 2;
     for (step /= 2; step >= 1; step /= 2) {
-      for (int j = step - 1 + 2 * step * warp_; j < anchors; j += 2 * step * warps_) {
+      for (int j = step - 1 + 2 * step * warp_; j < anchors; j += 2 * step * warps()) {
         const int y = j * kRun < a_.length ? j * kRun : a_.length - 1;
-        const int lo = j - step >= 0 ? tables_.anchors[(j - step) * kLanes + lane_] : 0;
-        const int hi = j + step < anchors ? tables_.anchors[(j + step) * kLanes + lane_] : a_.length - 1;
-        tables_.anchors[j * kLanes + lane_] = source_of(column, weight, y, lo, hi);
+        const int lo = j - step >= 0 ? tables_.anchor((j - step) * kLanes + lane_) : 0;
+        const int hi = j + step < anchors ? tables_.anchor((j + step) * kLanes + lane_) : a_.length - 1;
+        tables_.anchor(j * kLanes + lane_) = source_of(column, weight, y, lo, hi);
       }
       __syncthreads();
     }
@@ -376,67 +379,71 @@ class ColumnPass {
   FASTDIST_DEVICE void store(const Status& status, int side, int y, const Value* values) {
     if (x_ >= a_.width) return;
     const int left = a_.length - y;
-    RunBits bits{left < kRun ? (1u << left) - 1u : 0xffu, 0, 0};
-    const int64_t at = voxel(row(y)), step = a_.row_step * a_.width;
-    if constexpr (!kLast) {
+    uint32_t write = left < kRun ? (1u << left) - 1u : 0xffu;
+    const int64_t at = voxel(y), step = a_.row_step * a_.width;
+    if constexpr (!kFused) {
+      Value* out = a_.results[side] + at;
 #pragma unroll
       for (int k = 0; k < kRun; ++k)
-        if (bits.write >> k & 1) a_.results[side][at + k * step] = values[k];
-      return;
-    }
-    const Lengths& lengths = lengths_of(a_.units, unit_);
-    if constexpr (A::kWhole && sizeof(Value) == 8) {
-      if (a_.key_shift >= 0) {
+        if (write >> k & 1) out[k * step] = values[k];
+    } else {
+      float* out = static_cast<float*>(a_.finish.out) + at;
+      const Lengths& lengths = lengths_of(a_.units, unit_);
+      if (!is_signed()) {
+        const float scale = float(lengths.scale);
 #pragma unroll
-        for (int k = 0; k < kRun; ++k)
-          if (bits.write >> k & 1) finish_key(a_.finish, lengths, values[k], at + k * step);
+        for (int k = 0; k < kRun; ++k) {
+          float root;
+          take_root(values[k], &root);
+          root = values[k] < A::far() ? product(root, scale) : infinity_of<float>();
+          if (write >> k & 1) out[k * step] = root;
+        }
         return;
       }
-    }
-    if (is_signed()) {
-      bits.inside = ~(tables_.not_inside[(y >> 5) * kLanes + lane_] >> (y & 31)) & 0xff;
-      if (status.split && side == 0) {
-        for (int k = 0; k < kRun && k < left; ++k) bits.ignored |= uint32_t(is_ignored(row(y + k))) << k;
-        bits.write &= ~bits.inside;
-      } else if (status.split) {
-        bits.write &= bits.inside;
-        if (status.inside_constant) {
-          for (int k = 0; k < kRun; ++k)
-            if (bits.write >> k & 1) store_constant(a_.finish, false, status.value, at + k * step);
-          return;
-        }
+      const uint32_t inside = ~(tables_.not_inside((y >> 5) * kLanes + lane_) >> (y & 31)) & 0xff;
+      if (status.split) write &= side == 0 ? ~inside : inside;
+      const Signs<float> sign(lengths, a_.finish.clip);
+#pragma unroll
+      for (int k = 0; k < kRun; ++k) {
+        float root;
+        take_root(values[k], &root);
+        float value = sign(root, inside >> k & 1);
+        if (status.split) value = special(status, side, y + k, value);
+        if (write >> k & 1) out[k * step] = value;
       }
     }
-    finish_run<A>(a_.finish, lengths, is_signed(), values, bits, at, step);
   }
 
-  FASTDIST_DEVICE bool is_ignored(int64_t row) const {
-    const int64_t at = row * a_.words + word_;
-    return a_.units.planes > 1 && (planes_[at].bits & planes_[plane_ + at].bits) >> lane_ & 1;
+  // Where voxels may be neither inside nor outside.
+  FASTDIST_DEVICE float special(const Status& status, int side, int i, float value) const {
+    if (i >= a_.length) return value;
+    if (side == 0) return is_ignored(i) ? 0.0f : value;
+    return status.inside_constant ? float(status.value) : value;
+  }
+
+  FASTDIST_DEVICE bool is_ignored(int i) const {
+    return a_.units.planes > 1 && (word(0, i).bits & word(1, i).bits) >> lane_ & 1;
   }
 
   FASTDIST_DEVICE void store_constants(const Status& status) {
     if (x_ >= a_.width) return;
-    for (int i = warp_; i < a_.length; i += warps_) {
-      const int64_t at = voxel(row(i));
-      store_constant(a_.finish, is_signed() && is_ignored(row(i)), status.value, at);
-      for (int axis = 0; a_.finish.indices && axis < a_.finish.ndim; ++axis) store_coordinate(a_.finish, axis, -1, at);
-    }
+    for (int i = warp_; i < a_.length; i += warps())
+      static_cast<float*>(a_.finish.out)[voxel(i)] = is_signed() && is_ignored(i) ? 0.0f : float(status.value);
   }
 
   const ColumnsArguments<A>& a_;
-  int lane_, warp_, warps_, word_;
-  Value* values_;
+  int lane_, warp_;
+  int unit_, x_;           // of this thread's column
+  Value* values_;          // [length][kLanes]
   ColumnTables tables_;
-  int64_t first_row_, unit_, x_, plane_;
-  const RowWord* planes_;
-  double weight_;
+  int64_t first_voxel_;    // row 0 of the column
+  int64_t first_word_;     // its word in plane 0
 };
 
-template <class A, bool kShared, bool kLast>
-FASTDIST_KERNEL FASTDIST_BOUNDS(kColumnThreads, (sizeof(typename A::Value) == 4 ? 2 : 1)) void columns(ColumnsArguments<A> a) {
+template <class A, bool kShared, bool kFused>
+FASTDIST_KERNEL FASTDIST_BOUNDS(kColumnThreads, A::kBlocks) void columns(ColumnsArguments<A> a) {
   FASTDIST_SHARED(memory);
-  ColumnPass<A, kShared, kLast>(a, memory).run();
+  ColumnPass<A, kShared, kFused>(a, memory).run();
 }
 
 }  // namespace fastdist::cuda

@@ -21,12 +21,9 @@ constexpr int kMostLabelAxes = 8;
 
 template <class Word>
 FASTDIST_DEVICE bool differ(Word a, Word b, Element type) {
-  // NaN differs from everything, -0.0 from nothing that 0.0 does not.
-  if (is_real(type))
-    return with_value(a, type, [&](auto value) {
-      using Value = decltype(value);
-      return with_value(b, type, [&](auto other) { return !(value == Value(other)); });
-    });
+  if constexpr (sizeof(Word) > 1) {  // NaN differs from everything, -0.0 from nothing that 0.0 does not
+    if (is_real(type)) return !(real_of(a, type) == real_of(b, type));
+  }
   return a != b;
 }
 

@@ -11,7 +11,7 @@ struct LengthsArguments {
   int ndim;
   double size[64];        // of the image, in voxels
   int zero;               // the numbers that depend on the spacing: see core/conventions.h
-  bool diagonal_divides, empty_diagonal, full_diagonal;
+  bool empty_diagonal, full_diagonal;
   double empty, full;
   Lengths* lengths;       // [images]
   double* weights;        // [images][ndim]
@@ -32,11 +32,10 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(128, 1) void make_lengths(LengthsArguments a) {
     a.weights[image * a.ndim + axis] = h * h;
   }
   diagonal = __dsqrt_rn(diagonal);
-  Lengths lengths{1, 0, 0, 1, a.empty_diagonal ? diagonal : a.empty, a.full_diagonal ? -diagonal : a.full, usable};
+  Lengths lengths{1, 0, 0, diagonal, a.empty_diagonal ? diagonal : a.empty, a.full_diagonal ? -diagonal : a.full, usable};
   if (a.zero == 0) lengths.inside_shift = smallest;                                    // shifted
   else if (a.zero == 1) lengths.inside_shift = 1;                                      // unit
   else if (a.zero == 3) lengths.inside_shift = lengths.outside_shift = smallest / 2;   // midpoint
-  if (a.diagonal_divides) lengths.divisor = diagonal;
   a.lengths[image] = lengths;
 }
 

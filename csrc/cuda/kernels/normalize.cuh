@@ -1,6 +1,7 @@
-// normalize="max": the inside of each map by its largest magnitude, the outside by its largest value; zero stays zero.
+// Maps divided: by the image's diagonal, or (normalize="max") the inside by its largest magnitude and the outside by its largest
+// value, zero staying zero.
 //
-// Two sweeps over maps that a transform has finished. Maxima do not depend on their order, so atomics give the same bits always.
+// Sweeps over maps that a transform has finished. Maxima do not depend on their order, so atomics give the same bits always.
 #pragma once
 
 #include "finish.cuh"
@@ -57,6 +58,15 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kNormalizeThreads, 2) void find_largest(Normaliz
     }
     if ((threadIdx.x & 31) == 0 && largest[side] > 0) raise_to(a.largest + unit * 2 + side, largest[side]);
   }
+}
+
+template <class Value>
+FASTDIST_KERNEL FASTDIST_BOUNDS(kNormalizeThreads, 2) void divide_by_diagonal(NormalizeArguments<Value> a) {
+  const int64_t unit = int64_t(blockIdx.x) / a.parts;
+  const Status status = status_of(a.units, unit);
+  if (status.constant) return;
+  const double diagonal = lengths_of(a.units, unit).diagonal;
+  each_value(a, unit, status, [&](Value& value, bool) { value = Value(double(value) / diagonal); });
 }
 
 template <class Value>

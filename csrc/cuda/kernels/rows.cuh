@@ -46,7 +46,6 @@ FASTDIST_DEVICE int64_t row_key(const RowWord& word, int lane, int word_index, i
 template <class A>
 struct RowsArguments {
   Units units;
-  Finish finish;                      // used where results[0] is null
   const RowWord* planes;              // [units][units.planes][rows][words]
   int64_t rows, width;
   int words;
@@ -67,44 +66,24 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kRowThreads, 2) void rows(RowsArguments<A> a) {
   const int lane = int(threadIdx.x) & 31;
   const int64_t unit = int64_t(blockIdx.x) / a.blocks_per_unit, block = int64_t(blockIdx.x) % a.blocks_per_unit;
   const Status status = status_of(a.units, unit);
-  const Lengths lengths = lengths_of(a.units, unit);
-  const bool last = a.results[0] == nullptr, is_signed = a.units.kind == Kind::kSigned;
+  if (status.constant) return;
   const int64_t plane = a.rows * a.words, warps = a.blocks_per_unit * (blockDim.x >> 5);
   const RowWord* planes = a.planes + unit * a.units.planes * plane;
   const double weight = weight_of(a.units, unit, a.axis, a.weight);
   for (int64_t at = block * (blockDim.x >> 5) + (threadIdx.x >> 5); at < plane; at += warps) {
-    const int64_t row = at / a.words;
     const int word = int(at % a.words);
     const int64_t x = int64_t(word) * 32 + lane;
     if (x >= a.width) continue;
-    const int64_t to = (unit * a.rows + row) * a.width + x;
-    const bool inside = is_signed && !(planes[at].bits >> lane & 1);
-    const bool ignored = is_signed && !inside && a.units.planes > 1 && (planes[plane + at].bits >> lane & 1);
-    if (status.constant) {
-      if (last) store_constant(a.finish, ignored, status.value, to);
-      for (int axis = 0; last && a.finish.indices && axis < a.finish.ndim; ++axis) store_coordinate(a.finish, axis, -1, to);
-      continue;
-    }
+    const int64_t to = (unit * a.rows + at / a.words) * a.width + x;
     for (int side = 0; side < (status.split ? 2 : 1); ++side) {
       const RowWord& from = planes[(side == 0 ? 0 : a.units.boundary ? 2 : 1) * plane + at];
       if constexpr (sizeof(Value) == 8 && A::kWhole) {
         if (a.key_shift >= 0) {
-          const int64_t key = row_key(from, lane, word, a.width, int64_t(weight) << a.squared_shift, a.key_shift);
-          if (last) finish_key(a.finish, lengths, key, to);
-          else a.results[side][to] = key;
+          a.results[side][to] = row_key(from, lane, word, a.width, int64_t(weight) << a.squared_shift, a.key_shift);
           continue;
         }
       }
-      const Value squared = row_square<A>(from, lane, a.width, Value(weight), a.one_sided || status.split);
-      if (!last) {
-        a.results[side][to] = squared;
-      } else if (side == 1 && status.inside_constant) {
-        if (inside) store_constant(a.finish, false, status.value, to);
-      } else {
-        Value run[kRun] = {squared};
-        const bool write = !status.split || inside == (side == 1);
-        finish_run<A>(a.finish, lengths, is_signed, run, RunBits{write, inside, ignored}, to, 0);
-      }
+      a.results[side][to] = row_square<A>(from, lane, a.width, Value(weight), a.one_sided || status.split);
     }
   }
 }

@@ -73,12 +73,9 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kSearchThreads, 2) void search_finish(SearchArgu
   const bool none = !usable || nearest.squared == infinity_of<double>();
   if (a.finish.type == Element::kF32 || a.finish.type == Element::kF64) {
     const double value = a.finish.squared ? nearest.squared : __dsqrt_rn(nearest.squared);
-    store_constant(a.finish, !usable, value, at);
+    store_constant(a.finish, usable ? value : 0.0, at);
   } else {
-    const bool wide = a.finish.type == Element::kI64;
-    const int64_t largest = wide ? 0x7fffffffffffffff : 0x7fffffff, value = none ? largest : int64_t(nearest.squared);
-    if (wide) static_cast<int64_t*>(a.finish.out)[at] = value;
-    else static_cast<int32_t*>(a.finish.out)[at] = int32_t(value);
+    store_whole(a.finish, none, none ? 0 : int64_t(nearest.squared), at);
   }
   int64_t rest = nearest.rank;
   for (int axis = 0; axis < a.ndim; ++axis) {

@@ -12,7 +12,7 @@ struct Lengths {
   double scale;          // of one unit of the arithmetic
   double inside_shift;   // inside:  inside_shift - distance
   double outside_shift;  // outside: distance - outside_shift
-  double divisor;        // of the values: the image's diagonal, or 1
+  double diagonal;       // of the image
   double empty, full;    // the constant maps
   int usable;            // 0: a spacing is not finite and positive, the image counts as ignored
 };
