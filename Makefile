@@ -13,7 +13,7 @@ PY = $(VENV)/bin/python
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-levels lint wheel bench asan env build clean distclean
+.PHONY: help demo test test-levels lint wheel bench bench-compare asan env build clean distclean
 
 help:
 	@echo "make demo          train a small U-Net with the boundary loss on real lesions"
@@ -22,7 +22,8 @@ help:
 	@echo "make asan          a selection of them under AddressSanitizer and UBSan"
 	@echo "make lint          ruff and mypy"
 	@echo "make wheel         a wheel, in dist/"
-	@echo "make bench         fastdist against the other libraries, one thread, several minutes"
+	@echo "make bench         fastdist against the other libraries, one thread, at most ten minutes"
+	@echo "make bench-compare BASE=old.json   what got slower since; NEW= another than the newest"
 	@echo "make build         compile csrc/ again, what has changed of it"
 	@echo "make clean         what was built; make distclean: the environment too"
 	@echo
@@ -71,6 +72,11 @@ bench: env
 	@$(PY) -m pip install --quiet --no-deps -c constraints.txt exacta || \
 	    echo "exacta has no wheel for this Python: measured without it"
 	$(PY) -m benchmarks $(ARGS)
+	$(PY) -m benchmarks.plot
+
+bench-compare: env
+	@test -n "$(BASE)" || { echo "make bench-compare BASE=results.json: the run to compare with"; exit 2; }
+	$(PY) -m benchmarks.compare $(BASE) $(NEW)
 
 asan: env
 	PY=$(PY) scripts/asan.sh $(ARGS)

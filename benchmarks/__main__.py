@@ -1,11 +1,13 @@
 """``python -m benchmarks``: measure fastdist against the libraries that are installed here.
 
-    python -m benchmarks                    a few minutes, one thread
-    python -m benchmarks --only loss        the cases whose name contains it
+    python -m benchmarks                    at most ten minutes, one thread
+    python -m benchmarks --only loss,step   the cases with one of these words
     python -m benchmarks --threads 2 --full
+    python -m benchmarks --device cuda      on an NVIDIA GPU, at most eight minutes
+    python -m benchmarks --rehearse         the GPU's cases on the CPU, tiny, results elsewhere
 
-Results are written case by case to benchmarks/results/<machine>-cpu-<version>.json, into those of
-earlier runs; a table is printed at the end. Other arguments go to pytest.
+Results are written case by case to benchmarks/results/<machine>-<device>-<version>.json, into those
+of earlier runs; a table is printed at the end. Other arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ import pytest
 
 from benchmarks.record import COMMAND
 
+BUDGET = {"cpu": 530, "cuda": 420}  # seconds; a case that has begun is finished
+PASSED_ON = ("only", "patience", "rounds", "results", "json", "threads")
+SWITCHES = ("rehearse", "full", "kernels", "require_floors")
+
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
@@ -27,29 +33,35 @@ def main(arguments: list[str] | None = None) -> int:
         description="fastdist against the libraries that are installed here",
         epilog="Other arguments go to pytest.",
     )
-    parser.add_argument("--only", metavar="WORD", help="cases whose name contains it")
-    parser.add_argument("--threads", type=int, default=1, help="for every library (1)")
-    parser.add_argument("--full", action="store_true", help="more cases, more rounds")
-    parser.add_argument("--budget", help="seconds for one library in one case (12, with --full 60)")
-    parser.add_argument("--json", help="where the results go, instead of benchmarks/results/")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
+    parser.add_argument("--rehearse", action="store_true", help="the GPU's cases on the CPU, tiny")
+    parser.add_argument("--only", metavar="A,B", help="cases with one of these words")
+    parser.add_argument("--threads", type=int, help="for every library (1; on a GPU: as they come)")
+    parser.add_argument("--full", action="store_true", help="more cases, more rounds, no budget")
+    parser.add_argument(
+        "--budget", type=float, help=f"seconds after which no case is begun ({BUDGET})"
+    )
+    parser.add_argument("--patience", help="seconds for one library in one case (3, --full 60)")
+    parser.add_argument("--rounds", help="visits of every library in a case (7, --full 15)")
+    parser.add_argument("--results", help="folder of the results, instead of benchmarks/results")
+    parser.add_argument("--json", help="file of the results, instead")
+    parser.add_argument("--kernels", action="store_true", help="each kernel of a GPU with its time")
     parser.add_argument("--require-floors", action="store_true", help="a missed floor fails")
     options, rest = parser.parse_known_args(arguments)
 
     given = sys.argv[1:] if arguments is None else arguments
     os.environ[COMMAND] = f"python -m benchmarks {shlex.join(given)}".strip()
-    run = [str(Path(__file__).parent), "-q", "-p", "no:cacheprovider", "--benchmark-disable-gc"]
-    run += ["--no-header", "--show-capture=no", "-rsf", "--tb=short", "--bar", "--benchmark-quiet"]
-    run += ["--threads", str(options.threads)]
-    if options.only:
-        run += ["--only", options.only]
-    if options.full:
-        run.append("--full")
-    if options.budget:
-        run += ["--budget", options.budget]
-    if options.json:
-        run += ["--json", options.json]
-    if options.require_floors:
-        run.append("--require-floors")
+    run = [str(Path(__file__).parent), "-q", "-p", "no:cacheprovider", "--no-header"]
+    run += ["--show-capture=no", "-rsf", "--tb=short", "--bar", "--device", options.device]
+    if options.device == "cpu" and not options.rehearse:
+        run += ["--benchmark-disable-gc", "--benchmark-quiet"]
+    budget = options.budget or (None if options.full else BUDGET[options.device])
+    if budget:
+        run += ["--budget", str(budget)]
+    for name in PASSED_ON:
+        if getattr(options, name):
+            run += [f"--{name}", str(getattr(options, name))]
+    run += [f"--{name.replace('_', '-')}" for name in SWITCHES if getattr(options, name)]
     return int(pytest.main([*run, *rest]))
 
 

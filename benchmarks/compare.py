@@ -1,9 +1,10 @@
-"""``python -m benchmarks.compare BASE NEW``: what has got slower, beyond the spread of the runs.
+"""``python -m benchmarks.compare BASE [NEW]``: what got slower, beyond the spread of the runs.
 
-Both files hold the same cases, measured at different times. What the other libraries of a case
-gained or lost between the two runs is taken to be the machine's doing and is divided out. A case is
-slower where the CPU time of ours has then grown by more than `--tolerance` and by more than both
-runs' interquartile ranges together. Exit status 1 where one is; memory may not grow either.
+Both files hold the same cases, measured at different times; NEW is the newest in benchmarks/results
+unless given. What the other libraries of a case gained or lost between the two runs is taken to be
+the machine's doing and is divided out. A case is slower where the time of ours (CPU time, or a
+GPU's device time) has then grown by more than `--tolerance` and by more than both runs'
+interquartile ranges together. Exit status 1 where one is; memory may not grow either.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
-from benchmarks.record import read
+from benchmarks.record import newest, read
+from benchmarks.table import clock_of
 
 OURS = "fastdist"  # every entrant whose name begins so is ours
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare")
-    parser.add_argument("base", help="JSON of the run to compare with")
-    parser.add_argument("new", help="JSON of the run to judge")
+    parser.add_argument("base", type=Path, help="JSON of the run to compare with")
+    parser.add_argument("new", type=Path, nargs="?", help="JSON of the run to judge (the newest)")
     parser.add_argument("--tolerance", type=float, default=0.1, help="allowed share (0.1)")
     options = parser.parse_args(arguments)
-    base, new = read(options.base)["cases"], read(options.new)["cases"]
+    path = options.new or newest()
+    if path is None or path.resolve() == options.base.resolve():
+        print("compare: name two files, the second is the run to judge")
+        return 2
+    base, new = read(options.base)["cases"], read(path)["cases"]
     common = [
         name for name in new if name in base and base[name]["threads"] == new[name]["threads"]
     ]
@@ -47,23 +54,26 @@ def changes(base: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, float,
     if "memory" in base:
         used = [max(case["memory"][OURS]["beyond"], 2**21) for case in (base, new)]
         return [("bytes", used[1] / used[0], 0.05)]
-    drift = _drift(base["libraries"], new["libraries"])
+    clock = clock_of(new)
+    if "libraries" not in base or clock != clock_of(base):
+        return []
+    drift = _drift(base["libraries"], new["libraries"], clock)
     found = []
     for library, after in new["libraries"].items():
         before = base["libraries"].get(library)
-        if before is None or not library.startswith(OURS):
+        if before is None or OURS not in library:
             continue
-        spread = math.hypot(*(s["cpu_iqr"] / s["cpu"] for s in (before, after)))
-        found.append((library, after["cpu"] / before["cpu"] / drift, spread))
+        spread = math.hypot(*(s[f"{clock}_iqr"] / s[clock] for s in (before, after)))
+        found.append((library, after[clock] / before[clock] / drift, spread))
     return found
 
 
-def _drift(base: dict[str, Any], new: dict[str, Any]) -> float:
+def _drift(base: dict[str, Any], new: dict[str, Any], clock: str) -> float:
     """By which factor the machine was slower in the new run, seen at the other libraries."""
     ratios = [
-        new[library]["cpu"] / base[library]["cpu"]
+        new[library][clock] / base[library][clock]
         for library in new
-        if library in base and not library.startswith(OURS)
+        if library in base and OURS not in library
     ]
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else 1.0
 

@@ -1,8 +1,8 @@
 """Libraries timed in turns, so that a machine that drifts treats them alike.
 
-A contest checks every entrant's result once, then visits the entrants round by round. Each call is
-measured twice: by the clock on the wall and by the process's CPU time, which other people's work on
-the same machine does not lengthen.
+A contest checks every entrant's result once, then visits the entrants round by round. Here each
+call is measured twice: by the clock on the wall and by the process's CPU time, which other people's
+work on the same machine does not lengthen. `benchmarks.gpu.clock` has the entrants of a GPU.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Any
+
+from benchmarks.memory import peak_beyond
 
 VISIT = 0.03  # seconds: short calls are repeated within a visit until this much has passed
 VISIT_CALLS = 8
@@ -28,37 +30,48 @@ class Entrant:
     check: Callable[[Any], float] | None = None
     within: Callable[[], AbstractContextManager] = nullcontext  # entered outside the timed part
     tolerance: float = 1e-4
-    exact: bool = True
+    exact: bool = True  # else its error is shown, and is no failure
     error: float | None = None
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
+    peak: int | None = None  # bytes beyond those in use before, what it returns included
+    samples: dict[str, list[float]] = field(default_factory=lambda: {"wall": [], "cpu": []})
 
     def once(self) -> Any:
         cpu, wall = time.process_time(), time.perf_counter()
         result = self.call()
-        self.wall.append(time.perf_counter() - wall)
-        self.cpu.append(time.process_time() - cpu)
+        self.samples["wall"].append(time.perf_counter() - wall)
+        self.samples["cpu"].append(time.process_time() - cpu)
         return result
 
     def first(self) -> None:
         """The call whose result is checked; it counts where it is too long to be repeated often."""
         with self.within():
-            result = self.once()
-            if self.check is not None:
-                self.error = self.check(result)
-                if self.exact and not self.error <= self.tolerance:
-                    raise AssertionError(f"{self.name} is wrong by {self.error:g}")
-            del result
-        if self.cpu[0] < LONG:
-            self.wall.clear()
-            self.cpu.clear()
+            result, self.peak = peak_beyond(self.once)
+            self.judge(result)
+        if self.samples["cpu"][0] < LONG:
+            self.forget()
+
+    def judge(self, result: Any) -> None:
+        if self.check is not None:
+            self.error = self.check(result)
+            if self.exact and not self.error <= self.tolerance:
+                raise AssertionError(f"{self.name} is wrong by {self.error:g}")
+
+    def forget(self) -> None:
+        for samples in self.samples.values():
+            samples.clear()
+
+    def spent(self, budget: float) -> bool:
+        """Whether one more call would take this entrant beyond `budget` seconds."""
+        wall = self.samples["wall"]
+        return bool(wall) and sum(wall) + wall[-1] > budget
 
     def visit(self, budget: float) -> None:
         """One round's calls; none once `budget` seconds have been spent on this entrant."""
-        if self.wall and sum(self.wall) + self.wall[-1] > budget:
+        if self.spent(budget):
             return
+        wall = self.samples["wall"]
         with self.within():
-            if not self.wall or self.wall[-1] < VISIT:
+            if not wall or wall[-1] < VISIT:
                 self.call()  # caches hold the previous entrant's arrays
             end = time.perf_counter() + VISIT
             for _ in range(VISIT_CALLS):
@@ -67,18 +80,17 @@ class Entrant:
                     break
 
     def summary(self) -> dict[str, Any]:
-        """Medians and interquartile ranges in seconds."""
-        return {
-            "wall": median(self.wall),
-            "wall_iqr": _iqr(self.wall),
-            "cpu": median(self.cpu),
-            "cpu_iqr": _iqr(self.cpu),
-            "calls": len(self.wall),
-            "max_error": self.error,
-        }
+        """Medians and interquartile ranges in seconds, by each clock."""
+        found: dict[str, Any] = {}
+        for clock, samples in self.samples.items():
+            found[clock] = median(samples)
+            found[f"{clock}_iqr"] = iqr(samples)
+        calls = len(next(iter(self.samples.values())))
+        found.update(calls=calls, max_error=self.error, peak_bytes=self.peak)
+        return found if self.exact else {**found, "approximate": True}
 
 
-def _iqr(samples: list[float]) -> float:
+def iqr(samples: list[float]) -> float:
     if len(samples) < 2:
         return 0.0
     low, _, high = quantiles(samples, n=4, method="inclusive")
@@ -91,59 +103,68 @@ class Case:
 
     name: str
     task: str
-    entrants: list[Entrant]
+    entrants: list[Any]  # ours first
     voxels: int
     floors: dict[str, float] = field(default_factory=dict)  # other library -> smallest ratio
     ceiling: float | None = None  # largest allowed ns/voxel
     patience: float = float("inf")  # seconds for each peer, where ours matters more than they do
+    stretch: float = 1.0  # times the run's patience, where the differences looked for are small
     details: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)  # peer -> how to install it
+    clock: str = "cpu"  # by which the libraries are compared
+    failed: dict[str, str] = field(default_factory=dict)  # peer -> what went wrong
 
     @property
-    def ours(self) -> Entrant:
+    def ours(self) -> Any:
         return self.entrants[0]
 
     def check(self) -> None:
-        for entrant in self.entrants:
-            entrant.first()
+        """First calls. A peer that fails or is wrong is left out and named; ours must not be."""
+        self.ours.first()
+        for peer in self.entrants[1:]:
+            try:
+                peer.first()
+            except Exception as error:
+                self.failed[peer.name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        self.entrants = [one for one in self.entrants if one.name not in self.failed]
 
     def others(self, budget: float) -> None:
         """One round: everybody in turn, ours last, warm, ready for the call pytest times."""
+        budget *= self.stretch
         for entrant in [*self.entrants[1:], self.ours]:
             entrant.visit(budget if entrant is self.ours else min(budget, self.patience))
 
     def result(self) -> dict[str, Any]:
         """The JSON record."""
+        clocks = list(self.ours.samples)
         libraries = {entrant.name: entrant.summary() for entrant in self.entrants}
         for summary in libraries.values():
-            for clock in ("wall", "cpu"):
+            for clock in clocks:
                 summary[f"{clock}_ns_per_voxel"] = summary[clock] / self.voxels * 1e9
         ours = libraries[self.ours.name]
         ratios = {
-            name: {clock: summary[clock] / ours[clock] for clock in ("wall", "cpu")}
+            name: {clock: summary[clock] / ours[clock] for clock in clocks}
             for name, summary in libraries.items()
             if name != self.ours.name
         }
-        verdicts: dict[str, Any] = {
-            name: {"wanted": wanted, **ratios[name], **_met(ratios[name], wanted)}
-            for name, wanted in self.floors.items()
-            if name in ratios
-        }
+        verdicts: dict[str, Any] = {}
+        for name, wanted in self.floors.items():
+            if name in ratios:
+                met = {f"{clock}_met": ratios[name][clock] >= wanted for clock in clocks}
+                verdicts[name] = {"wanted": wanted, **ratios[name], **met}
         if self.ceiling is not None:
-            reached = {clock: ours[f"{clock}_ns_per_voxel"] for clock in ("wall", "cpu")}
-            met = {f"{clock}_met": reached[clock] <= self.ceiling for clock in reached}
+            reached = {clock: ours[f"{clock}_ns_per_voxel"] for clock in clocks}
+            met = {f"{clock}_met": reached[clock] <= self.ceiling for clock in clocks}
             verdicts["ns/voxel"] = {"wanted": self.ceiling, **reached, **met}
         return {
             "task": self.task,
             "voxels": self.voxels,
             **self.details,
             "ours": self.ours.name,
+            "clock": self.clock,
             "libraries": libraries,
             "ratios": ratios,
             "floors": verdicts,
             "missing": self.missing,
+            "failed": self.failed,
         }
-
-
-def _met(ratio: dict[str, float], wanted: float) -> dict[str, bool]:
-    return {f"{clock}_met": value >= wanted for clock, value in ratio.items()}

@@ -35,15 +35,16 @@ def measured(task: str, library: str, size: int, threads: int = 1) -> int:
     return int(done.stdout.split()[-1])
 
 
-def peak_beyond(call: Callable[[], Any]) -> int:
-    """Bytes that were resident at most, beyond those resident before."""
+def peak_beyond(call: Callable[[], Any]) -> tuple[Any, int | None]:
+    """What the call returns, and the bytes resident at most beyond those before, or None."""
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status("VmRSS")
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        before = _status("VmRSS")
+    except (OSError, KeyError):
+        return call(), None
     kept = call()
-    peak = _status("VmHWM") - before
-    del kept
-    return max(0, peak)
+    return kept, max(0, _status("VmHWM") - before)
 
 
 def _status(key: str) -> int:
@@ -74,7 +75,7 @@ def signed(library: str, size: int, threads: int) -> int:
     peers.pin(threads)
     call(image(16), torch.zeros(16, 16, 16))
     mask, out = image(size), torch.zeros(size, size, size)
-    beyond = peak_beyond(lambda: call(mask, out))
+    beyond = peak_beyond(lambda: call(mask, out))[1] or 0
     result = {"fastdist": 0, "edt": 4, "scipy": 8}[library]
     return beyond - result * mask.size
 
@@ -107,7 +108,7 @@ def loss(library: str, size: int, threads: int) -> int:
 
     function(*batch(16)).backward()
     logits, labels = batch(size)
-    beyond = peak_beyond(lambda: function(logits, labels).backward())
+    beyond = peak_beyond(lambda: function(logits, labels).backward())[1] or 0
     return beyond - logits.numel() * 4
 
 

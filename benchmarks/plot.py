@@ -1,9 +1,9 @@
 """``python -m benchmarks.plot [JSON]``: pictures from a result file, for light and dark pages.
 
-Writes scaling, cases, loss and memory, each as ``<name>-light.png`` and ``<name>-dark.png``, into
-docs/pictures. Times are CPU time, which other work on the same machine does not lengthen; with
-``--wall`` they are by the clock. Every library has its own colour (Okabe and Ito's, told apart by
-colour-blind readers) and its own marker.
+Writes scaling, cases, loss, step, memory and errors, each as ``<name>-light.png`` and
+``<name>-dark.png``, into docs/pictures; of a GPU's results ``<name>-gpu-...``. Times are those of
+the case's clock: CPU time, which other work on the same machine does not lengthen, or a GPU's
+device time; with ``--wall`` they are by the wall clock.
 """
 
 from __future__ import annotations
@@ -13,96 +13,59 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import numpy as np
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from benchmarks.record import RESULTS, read
+from benchmarks import errors
+from benchmarks.drawing import FLOORS, STYLES, THEMES, Page
+from benchmarks.record import newest, read
+from benchmarks.table import CLOCKS, clock_of, seconds
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
-THEMES = {  # page, ink, fine lines
-    "light": ("#ffffff", "#1f2328", "#d0d7de"),
-    "dark": ("#0d1117", "#e6edf3", "#30363d"),
-}
-# Okabe-Ito; the darkest two have lighter twins for dark pages.
-STYLES: dict[str, tuple[str, str, str]] = {  # library: light colour, dark colour, marker
-    "fastdist": ("#0072B2", "#56B4E9", "o"),
-    "fastdist, new output": ("#0072B2", "#56B4E9", "h"),
-    "fastdist, numba": ("#CC79A7", "#CC79A7", "D"),
-    "edt.edt(mask + 1)": ("#D55E00", "#E8743B", "s"),
-    "OpenCV PRECISE": ("#009E73", "#2EBD94", "^"),
-    "SciPy": ("#B8860B", "#F0C040", "v"),
-    "MONAI 1.6.1": ("#B8860B", "#F0C040", "v"),
-    "exacta 0.0.1a5": ("#D55E00", "#E8743B", "s"),
-    "read and write alone": ("#7a7f87", "#8b949e", "_"),
-    "softmax times a constant": ("#7a7f87", "#8b949e", "_"),
-}
+ALONE = "Dice + CE alone"
+OURS_OTHERWISE = ("fastdist, new output", "fastdist, CUDA graph")  # too near to be told apart
 
 
 class Painter:
-    """One result file, one theme, one clock."""
+    """One result file on one page, by one clock."""
 
-    def __init__(self, results: dict[str, Any], theme: str, clock: str) -> None:
+    def __init__(self, results: dict[str, Any], theme: str, folder: Path, wall: bool) -> None:
         self.cases = results["cases"]
-        self.environment = results["environment"]
-        self.theme = theme
-        self.clock = clock
-        self.page, self.ink, self.fine = THEMES[theme]
+        environment = results["environment"]
+        device = environment.get("device", "cpu")
+        self.gpu = gpu = isinstance(device, dict)
+        self.clock = "wall" if wall else clock_of(next(iter(self.timed().values()), {}))
+        where = device["name"] if gpu else environment["cpu"]
+        threads = environment["threads"]
+        where += f", {threads} thread{'s'[: threads != 1]}" if threads and not gpu else ""
+        note = f"{where}; fastdist {environment['fastdist']}"
+        self.page = Page(theme, note, folder, "-gpu" if gpu else "")
+        self.times = f"; medians, {CLOCKS[self.clock]}"
 
-    def style(self, library: str) -> tuple[str, str]:
-        light, dark, marker = STYLES.get(library, (self.ink, self.ink, "x"))
-        return (light if self.theme == "light" else dark), marker
+    def timed(self, start: str = "") -> dict[str, Any]:
+        found = {n: c for n, c in self.cases.items() if n.startswith(start) and "libraries" in c}
+        if start and not found:
+            raise KeyError(start)
+        return found
 
-    def figure(self, columns: int, size: tuple[float, float], title: str) -> tuple[Figure, Any]:
-        figure, axes = plt.subplots(1, columns, figsize=size, facecolor=self.page, squeeze=False)
-        figure.suptitle(title, color=self.ink, fontsize=12, x=0.01, ha="left", weight="bold")
-        for axis in axes[0]:
-            axis.set_facecolor(self.page)
-            axis.tick_params(colors=self.ink, which="both", labelsize=9)
-            axis.grid(True, color=self.fine, linewidth=0.7)
-            axis.set_axisbelow(True)
-            for side, spine in axis.spines.items():
-                spine.set_visible(side in ("left", "bottom"))
-                spine.set_color(self.fine)
-        return figure, axes[0]
-
-    def label(self, axis: Axes, x: str = "", y: str = "", title: str = "") -> None:
-        axis.set_xlabel(x, color=self.ink, fontsize=9)
-        axis.set_ylabel(y, color=self.ink, fontsize=9)
-        axis.set_title(title, color=self.ink, fontsize=10, loc="left")
-
-    def legend(self, where: Any, **options: Any) -> None:
-        made = where.legend(frameon=False, labelcolor=self.ink, fontsize=9, **options)
-        made.set_in_layout(False)
-
-    def save(self, figure: Figure, name: str, folder: Path) -> None:
-        machine = f"{self.environment['cpu']}, {self.environment['threads']} thread"
-        kind = ", medians, CPU time" if self.clock == "cpu" else ", medians, by the clock"
-        kind = "" if name == "memory" else kind
-        note = f"{machine}{kind}; fastdist {self.environment['fastdist']}"
-        figure.text(0.99, 0.01, note, color=self.ink, fontsize=7, ha="right", alpha=0.8)
-        figure.tight_layout(rect=(0, 0.02, 1, 1))
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{name}-{self.theme}.png", dpi=130, facecolor=self.page)
-        plt.close(figure)
-
-    def scaling(self, folder: Path) -> None:
-        """Time against voxels, blobs of 2-D and 3-D images."""
-        figure, axes = self.figure(2, (10, 4.6), "Signed distance map of a mask: time against size")
+    def scaling(self) -> None:
+        """Time against voxels, blobs of 2-D and 3-D images, and the time that the bytes take."""
+        page = self.page
+        figure, axes = page.figure(2, (10, 4.8), "Signed distance map of a mask: time against size")
         for axis, ndim in zip(axes, (2, 3), strict=True):
             lines: dict[str, list[tuple[int, float]]] = {}
-            for name, case in self.cases.items():
-                if name.startswith("signed map") and name.endswith(f"^{ndim} blobs"):
+            for name, case in self.timed("signed map").items():
+                batch = " x " in name and not (ndim == 2 and self.gpu)  # a GPU is fed in batches
+                if name.endswith(f"^{ndim} blobs") and not batch:
                     for library, summary in case["libraries"].items():
-                        if library != "fastdist, new output":
+                        if library in STYLES and library not in OURS_OTHERWISE:
                             point = (case["voxels"], 1e3 * summary[self.clock])
                             lines.setdefault(library, []).append(point)
+            if not lines:
+                axis.set_axis_off()
+                continue
             for library, points in lines.items():
-                colour, marker = self.style(library)
-                floor = library in ("read and write alone",)
+                colour, marker = page.style(library)
+                floor = library in FLOORS
                 axis.loglog(
                     *zip(*sorted(points), strict=True),
                     color=colour,
@@ -110,37 +73,43 @@ class Painter:
                     linestyle=":" if floor else "-",
                     linewidth=2.4 if library == "fastdist" else 1.5,
                     markersize=6,
-                    label=library,
+                    label="byte floor: read, write" if floor else library,
                 )
-            self.label(axis, "voxels", "milliseconds", f"{ndim}-D, blobs filling 30 %")
+            page.label(axis, "voxels", "milliseconds", f"{ndim}-D, blobs filling 30 %")
             low, high = axis.get_ylim()
-            axis.set_ylim(low, high * (high / low) ** 0.2)  # room for the legend
+            axis.set_ylim(low, high * (high / low) ** 0.45)  # room for the legend
             handles, labels = axis.get_legend_handles_labels()
-            order = sorted(range(len(labels)), key=lambda i: -max(lines[labels[i]])[1])
-            self.legend(axis, handles=[handles[i] for i in order], loc="upper left")
-        self.save(figure, "scaling", folder)
+            tops = [max(v for _, v in points) for points in lines.values()]
+            order = sorted(range(len(labels)), key=lambda i: -tops[i])
+            page.legend(
+                axis, handles=[handles[i] for i in order], loc="upper left", ncol=2, fontsize=8.5
+            )
+        page.save(figure, "scaling", self.times)
 
-    def by_case(self, folder: Path) -> None:
+    def by_case(self) -> None:
         """One row a case, one dot a library, nanoseconds a voxel."""
-        wanted = ("signed map", "class maps", "distance_transform_edt")
+        page = self.page
+        wanted = ("signed map", "class maps", "distance_transform_edt", "labels")
         sizes = (" 32^3", " 64^3", " 256^2 blobs", " 512^2", " 1024^2")
         rows = {
             name: case
-            for name, case in self.cases.items()
+            for name, case in self.timed().items()
             if name.startswith(wanted) and not any(size in name for size in sizes)
         }
-        figure, (axis,) = self.figure(
-            1, (10, 1.6 + 0.36 * len(rows)), "Nanoseconds a voxel, one thread"
-        )
+        if self.gpu:  # there, every size meets every input: one size is enough
+            shown = ("signed map, 256^3", "signed map, real", "class maps")
+            rows = {n: c for n, c in rows.items() if n.startswith(shown) or n.endswith("blobs")}
+        figure, (axis,) = page.figure(1, (10, 1.8 + 0.34 * len(rows)), "Nanoseconds a voxel")
         seen: set[str] = set()
         for row, case in enumerate(reversed(rows.values())):
             values = {k: s[f"{self.clock}_ns_per_voxel"] for k, s in case["libraries"].items()}
-            values = {k: v for k, v in values.items() if k in STYLES and "new output" not in k}
-            axis.plot([min(values.values()), max(values.values())], [row, row], color=self.fine)
+            values = {k: v for k, v in values.items() if k in STYLES and k not in OURS_OTHERWISE}
+            axis.plot([min(values.values()), max(values.values())], [row, row], color=page.fine)
             for library, value in values.items():
-                colour, marker = self.style(library)
-                label = None if library in seen else library
-                seen.add(library)
+                colour, marker = page.style(library)
+                shown = library.split("(")[0]  # edt is called in two ways
+                label = None if shown in seen else shown
+                seen.add(shown)
                 width = {"markeredgewidth": 2.0} if marker == "_" else {}
                 shape = "|" if marker == "_" else marker
                 axis.plot(value, row, shape, color=colour, label=label, markersize=8, **width)
@@ -148,56 +117,82 @@ class Painter:
         names = [_printed(name) for name in reversed(rows)]
         axis.set_yticks(range(len(rows)), names, fontsize=8.5)
         axis.set_ylim(-0.6, len(rows) - 0.4)
-        self.label(axis, "ns/voxel (logarithmic; further left is faster)", title="\n ")
-        self.legend(axis, loc="lower right", bbox_to_anchor=(1.01, 1.0), ncol=6, columnspacing=1)
-        self.save(figure, "cases", folder)
+        page.label(axis, "ns/voxel (logarithmic; further left is faster)", title="\n\n ")
+        page.legend(axis, loc="lower right", bbox_to_anchor=(1.01, 1.0), ncol=4, columnspacing=1)
+        page.save(figure, "cases", self.times)
 
-    def loss(self, folder: Path) -> None:
-        """Bars: what the boundary loss adds to a training step."""
-        case = next(c for n, c in self.cases.items() if n.startswith("boundary loss"))
-        seconds = {k: s[self.clock] for k, s in case["libraries"].items()}
-        self._bars(
-            "What the boundary loss adds to a training step",
-            dict(sorted(seconds.items(), key=lambda item: item[1])),
-            "seconds, forward and backward, 2 items of 5 classes, 128³, float32",
-            lambda v: f"{v:.2f} s",
-            "loss",
-            folder,
+    def loss(self) -> None:
+        """Bars: the boundary loss by itself."""
+        name = "boundary loss, forward + backward, B2 C5 128^3 float32"
+        case = self.timed(name)[name]
+        values = {k: s[self.clock] for k, s in case["libraries"].items()}
+        values = dict(sorted(values.items(), key=lambda item: item[1]))
+        figure, (axis,) = self.page.figure(
+            1, (8, 0.9 + 0.45 * (len(values) + 1)), "The boundary loss, forward and backward"
         )
+        self.page.bars(axis, values, lambda k: seconds(values[k]))
+        self.page.label(axis, "seconds, 2 items of 5 classes, 128³, float32")
+        self.page.save(figure, "loss", self.times)
 
-    def memory(self, folder: Path) -> None:
+    def step(self) -> None:
+        """Bars: a training step with the regional loss alone, and what each library adds to it."""
+        cases = self.timed("training step")
+        width = max(len(case["libraries"]) for case in cases.values())
+        figure, axes = self.page.figure(
+            1,
+            (9, (0.6 + 0.36 * width) * len(cases) + 0.8),
+            "A training step, and what the boundary loss adds to it",
+            rows=len(cases),
+        )
+        for axis, (name, case) in zip(np.ravel(axes), cases.items(), strict=True):
+            times = {k: s[self.clock] for k, s in case["libraries"].items() if "Dice + CE" in k}
+            alone = times[ALONE]
+            times = dict(sorted(times.items(), key=lambda item: (item[0] != ALONE, item[1])))
+
+            def text(k: str, times: dict[str, float] = times, alone: float = alone) -> str:
+                more = "" if k == ALONE else f"  ({times[k] / alone - 1:+.1%})"
+                return seconds(times[k]) + more
+
+            self.page.bars(axis, times, text, base=alone)
+            title = _printed(name.removeprefix("training step, "))
+            self.page.label(axis, title=f"{title}; seconds a step")
+        self.page.save(figure, "step", self.times)
+
+    def memory(self) -> None:
         """Bars: scratch memory of a signed map."""
         case = self.cases["memory, signed map, 256^3, beyond the output"]
         used = {k: found["bytes_per_voxel"] for k, found in case["memory"].items()}
-        self._bars(
-            "Memory of a signed map beyond its output",
-            used,
-            "bytes a voxel at 256³, uint8 mask",
-            lambda v: f"{v:.1f} B",
-            "memory",
-            folder,
-        )
+        title = "Memory of a signed map beyond its output"
+        figure, (axis,) = self.page.figure(1, (8, 0.9 + 0.45 * (len(used) + 1)), title)
+        self.page.bars(axis, used, lambda k: f"{used[k]:.1f} B")
+        self.page.label(axis, "bytes a voxel at 256³, uint8 mask")
+        self.page.save(figure, "memory")
 
-    def _bars(
-        self, title: str, values: dict[str, float], x: str, text: Any, name: str, folder: Path
-    ) -> None:
-        figure, (axis,) = self.figure(1, (8, 0.9 + 0.45 * (len(values) + 1)), title)
-        for row, (library, value) in enumerate(reversed(values.items())):
-            axis.barh(row, value, color=self.style(library)[0], height=0.62)
-            axis.annotate(
-                text(value),
-                (value, row),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                color=self.ink,
-                fontsize=9,
-            )
-        axis.set_yticks(range(len(values)), list(reversed(values)))
-        axis.grid(False, axis="y")
-        axis.set_xlim(0, max(values.values()) * 1.12)
-        self.label(axis, x)
-        self.save(figure, name, folder)
+    def errors(self) -> None:
+        """A strip of maps of the same lesions, and below each how far it is from the exact one."""
+        found = self.cases["errors of maps, lesions of patient 19"]["errors"]
+        maps = {name: one for name, one in errors.maps().items() if name in found}
+        page = self.page
+        figure, axes = page.figure(
+            len(maps), (3 * len(maps), 6.6), "Maps that are not computed exactly", rows=2
+        )
+        for column, (name, one) in enumerate(maps.items()):
+            top, bottom = axes[0][column], axes[1][column]
+            reach = float(np.abs(maps["exact"].exact).max())
+            top.imshow(one.got, cmap="cividis", vmin=-reach / 8, vmax=reach)
+            top.contour(one.exact, levels=[0.5], colors="white", linewidths=0.8)
+            shown = bottom.imshow(one.error, cmap="cividis", vmin=0, vmax=8)
+            mean = found[name]["mean_relative"]
+            page.label(top, title=name)
+            page.label(bottom, title=f"error: {mean:.1%} in the mean" if mean else "error: none")
+            for axis in (top, bottom):
+                axis.set_axis_off()
+        bar = figure.colorbar(shown, ax=axes[1][:], orientation="horizontal", fraction=0.05)
+        bar.set_label("absolute error, pixels (8 and more: lightest)", color=page.ink, fontsize=9)
+        bar.ax.tick_params(colors=page.ink, labelsize=8)
+        bar.outline.set_visible(False)
+        figure.subplots_adjust(0.02, 0.14, 0.98, 0.88, 0.05, 0.12)
+        page.save(figure, "errors", "; white: the lesions' outline", arranged=True)
 
 
 def _printed(name: str) -> str:
@@ -206,19 +201,22 @@ def _printed(name: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plot")
-    parser.add_argument("json", nargs="?", help="default: the newest in benchmarks/results")
+    parser.add_argument("json", nargs="?", type=Path, help="(the newest in benchmarks/results)")
     parser.add_argument("--out", type=Path, default=PICTURES)
-    parser.add_argument("--wall", action="store_true", help="times by the clock")
+    parser.add_argument("--wall", action="store_true", help="times by the wall clock")
     options = parser.parse_args(arguments)
-    path = options.json or max(RESULTS.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    path = options.json or newest()
     results = read(path)
     for theme in THEMES:
-        painter = Painter(results, theme, "wall" if options.wall else "cpu")
-        for picture in (painter.scaling, painter.by_case, painter.loss, painter.memory):
+        painter = Painter(results, theme, options.out, options.wall)
+        for picture in (
+            painter.scaling, painter.by_case, painter.loss, painter.step, painter.memory,
+            painter.errors,
+        ):  # fmt: skip
             try:
-                picture(options.out)
-            except (KeyError, StopIteration):
-                print(f"{picture.__name__}: {path} lacks its cases", file=sys.stderr)
+                picture()
+            except KeyError as missing:
+                print(f"{picture.__name__}: {path.name} lacks {missing}", file=sys.stderr)
     print(f"pictures of {path}: {options.out}")
     return 0
 

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,31 @@ PACKAGES = (
     "edt",
     "opencv-python-headless",
     "SimpleITK",
+    "diplib",
+    "kornia",
+    "torchmetrics",
+    "FastGeodis",
     "monai",
     "exacta",
     "numba",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "cucim-cu12",
+    "cucim-cu13",
+    "triton",
 )
 
 
-def environment(threads: int) -> dict[str, Any]:
-    """Machine, versions and commit."""
+@cache
+def _unchanging(
+    threads: int | None, device: str = "cpu", rehearsal: bool = False
+) -> dict[str, Any]:
+    """Machine, versions and commit: those of the first call, since what is loaded stays loaded."""
     from fastdist import ops, providers
 
     extension = providers.reasons()["extension"] is None
     return {
+        "device": "rehearsal on the CPU" if rehearsal else gpu() if device == "cuda" else "cpu",
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "threads": threads,
@@ -46,8 +60,28 @@ def environment(threads: int) -> dict[str, Any]:
         "extension": json.loads(ops.build_info()) if extension else None,
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": commit(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": os.environ.get(COMMAND) or shlex.join(["pytest", *sys.argv[1:]]),
+    }
+
+
+def environment(
+    threads: int | None, device: str = "cpu", rehearsal: bool = False
+) -> dict[str, Any]:
+    """What a result was obtained with, and when."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {**_unchanging(threads, device, rehearsal), "date": now}
+
+
+def gpu() -> dict[str, Any]:
+    """What torch says of the current GPU."""
+    found = torch.cuda.get_device_properties("cuda")
+    return {
+        "name": found.name,
+        "capability": f"{found.major}.{found.minor}",
+        "multiprocessors": found.multi_processor_count,
+        "memory": found.total_memory,
+        "l2_cache": found.L2_cache_size,
+        "cuda": torch.version.cuda,
     }
 
 
@@ -65,13 +99,16 @@ def cpu_model() -> str:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a plus sign where the sources differ from it."""
+    """The commit that is checked out, with a plus sign where the sources differ from it.
+
+    Where there is no git: what FASTDIST_COMMIT says.
+    """
     root = Path(__file__).parent.parent
     try:
         head = _git(root, "rev-parse", "--short=10", "HEAD")
         return head + ("+" if _git(root, "diff", "HEAD", "--", "fastdist", "csrc") else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("FASTDIST_COMMIT", "unknown")
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -95,28 +132,39 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def default_path(threads: int) -> Path:
-    """``results/<machine>-cpu-<version>.json``; more threads than one are named."""
-    machine = re.sub(r"[^a-z0-9]+", "-", cpu_model().lower()).strip("-")
-    machine = machine.replace("-family", "").replace("-model", "") + f"-{os.cpu_count()}core"
-    device = "cpu" if threads == 1 else f"cpu{threads}threads"
-    return RESULTS / f"{machine}-{device}-{version()}.json"
+def file_name(device: str = "cpu", threads: int | None = 1, rehearsal: bool = False) -> str:
+    """``<machine>-<device>-<version>.json``; more threads than one are named."""
+    if device == "cuda" and torch.cuda.is_available():
+        machine = _plain(torch.cuda.get_device_name())
+    else:
+        machine = _plain(cpu_model()).replace("-family", "").replace("-model", "")
+        machine += f"-{os.cpu_count()}core"
+    if device == "cpu" and threads not in (1, None):
+        device = f"cpu{threads}threads"
+    return f"{'rehearsal-' if rehearsal else ''}{machine}-{device}-{version()}.json"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 class Record:
     """Results by case name, written to the file after each."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(
+        self, path: Path, threads: int | None, device: str = "cpu", rehearsal: bool = False
+    ) -> None:
         self.path = path
         self.threads = threads
-        self.commit = commit()  # now: what is loaded stays what it is while the tree moves on
+        self.where = (device, rehearsal)
         self.cases: dict[str, Any] = {}
         self.fresh: list[str] = []  # cases of this run
 
     def add(self, name: str, result: dict[str, Any]) -> None:
-        now = {**environment(self.threads), "commit": self.commit}
+        now = environment(self.threads, *self.where)
         old = read(self.path) if self.path.exists() else {"cases": {}}
-        result = {**result, "threads": self.threads, "commit": now["commit"], "date": now["date"]}
+        when = {key: now[key] for key in ("commit", "date", "command")}
+        result = {**result, "threads": self.threads, **when}
         old["cases"][name] = result
         self.cases[name] = result
         self.fresh.append(name)
@@ -136,3 +184,8 @@ def _rounded(value: Any) -> Any:
 def read(path: Path | str) -> dict[str, Any]:
     """A result file's content."""
     return json.loads(Path(path).read_text())
+
+
+def newest(pattern: str = "*.json") -> Path | None:
+    """The result file in benchmarks/results that was written last."""
+    return max(RESULTS.glob(pattern), key=lambda file: file.stat().st_mtime, default=None)

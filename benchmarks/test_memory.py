@@ -6,14 +6,19 @@ import pytest
 
 from benchmarks import memory, ours, peers
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+pytestmark = [
+    pytest.mark.rank(15),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc"),
+]
 
 SIGNED = {ours.OURS: "fastdist", ours.EDT: "edt", ours.SCIPY: "scipy"}
-LOSS = {ours.OURS: "fastdist", "MONAI 1.6.1": "monai", "exacta 0.0.1a5": "exacta"}
+LOSS = {ours.OURS: "fastdist", peers.MONAI: "monai", peers.EXACTA: "exacta"}
 
 
 @pytest.mark.parametrize("size", [128, 256])
-def test_scratch_of_a_signed_map(size, keep, threads):
+def test_scratch_of_a_signed_map(size, keep, threads, full):
+    if size != 256 and not full:
+        pytest.skip("with --full")
     found = {
         name: memory.measured("signed", who, size, threads)
         for name, who in SIGNED.items()

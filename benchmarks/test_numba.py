@@ -8,6 +8,8 @@ from benchmarks import inputs, ours, peers
 from benchmarks.contest import Case
 from benchmarks.ours import EDT
 
+pytestmark = pytest.mark.rank(70)
+
 CUBE = (256, 256, 256)
 IMAGES = {
     "128^3 lesions, patient 19": inputs.lesions_3d,
@@ -18,7 +20,9 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_numba(name, contest, threads):
+def test_numba(name, contest, threads, full):
+    if not full:
+        pytest.skip("with --full; the signed maps' cases have it beside the others")
     ours.needed("numba")
     ours.needed("edt")
     mask = IMAGES[name]()

@@ -8,6 +8,8 @@ from benchmarks import inputs, ours
 from benchmarks.contest import Case, Entrant
 from benchmarks.ours import OURS, SCIPY
 
+pytestmark = pytest.mark.rank(30)
+
 IMAGES = {
     "128^3 blobs": lambda: inputs.blobs((128, 128, 128)),
     "2048^2 blobs": lambda: inputs.blobs((2048, 2048), grain=32),

@@ -28,6 +28,12 @@ class CudaToolkit:
     version: str
     library_dir: Path
 
+    @property
+    def flags(self) -> list[str]:
+        """What this nvcc can do besides: machine code for many GPUs, compressed to a third."""
+        release = tuple(int(part) for part in re.findall(r"\d+", self.version))
+        return ["--compress-mode=size"] if release >= (12, 8) else []
+
 
 def wanted() -> str:
     """``FASTDIST_CUDA``: ``"0"``, ``"1"`` or ``"auto"``."""

@@ -40,6 +40,7 @@ def test_conventions(name, value, provider):
     refuses(lambda: signed_distance_maps(MASK, 3, out=out, **{name: value}), name, MISTAKE, out)
 
 
+@pytest.mark.asks_values
 @pytest.mark.parametrize("place", [(0, 0, 0), (1, 5, 6), (1, 2, 3)], ids=str)
 @pytest.mark.parametrize("value", [3, 255, -1, -(2**63), 2**32 + 1, 256])
 def test_labels_out_of_range(value, place, provider):
@@ -55,6 +56,7 @@ def test_labels_out_of_range(value, place, provider):
     signed_distance_maps(labels, 3, ignore_index=value)  # and as ignore_index it is welcome
 
 
+@pytest.mark.asks_values
 @pytest.mark.parametrize("value", [0.5, 1.25, -0.5, 2.999, NAN, INF, -INF, 3.0, -1.0, 1e30])
 @pytest.mark.parametrize(
     "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str
@@ -101,6 +103,7 @@ def test_channels_have_no_index_to_ignore(provider):
     refuses(lambda: signed_distance_maps(channels, 3, onehot=True, ignore_index=0), "ignore_index")
 
 
+@pytest.mark.asks_values
 def test_a_mistake_leaves_the_provider_usable(provider):
     for _ in range(3):
         refuses(lambda: signed_distance_maps(MASK + 5, 3), "labels")

@@ -92,6 +92,7 @@ def test_single_channel_target():
     )
 
 
+@pytest.mark.asks_values
 @pytest.mark.parametrize("given_maps", [False, True])
 @pytest.mark.parametrize(
     ("value", "fragments"),
@@ -164,6 +165,7 @@ def test_spacing_of_the_call(spacing, error, fragments):
     assert_refused(lambda: BoundaryLoss()(LOGITS, LABELS, spacing=spacing), error, fragments)
 
 
+@pytest.mark.asks_values
 @pytest.mark.parametrize("value", [0.0, -1.0, NAN, INF])
 def test_values_of_a_spacing_tensor(value, provider):
     spacing = torch.ones(2, 2)

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/lengths.cuh"
+#include "kernels/pack_bytes.cuh"
 
 namespace fastdist::cuda {
 
@@ -88,9 +89,16 @@ void launch_pack(const PackArguments& a, int64_t sets, const Context& context) {
   launch("pack", pack<Word, Read::kIntegers>, grid, context.stream, a);
 }
 
-// Bits of the planes, then the edges of their rows.
-void make_planes(const PackArguments& a, int64_t sets, int64_t units, bool border, const Context& context) {
-  switch (element_bytes(a.type)) {
+bool in_fours(const void* bytes, int64_t width) { return width % 4 == 0 && reinterpret_cast<uintptr_t>(bytes) % 4 == 0; }
+
+// Bits of the planes, then the edges of their rows. `units` maps in all, `images` images.
+void make_planes(const PackArguments& a, int64_t sets, int64_t images, bool border, const Context& context) {
+  const int64_t units = images * a.maps;
+  if (element_bytes(a.type) == 1 && in_fours(a.data, a.width) && in_fours(a.valid, a.width) && a.maps <= kMostByteMaps) {
+    const bool labels = a.classes > 0;
+    const Grid grid{(labels ? images : units) * a.parts, kByteThreads, (labels ? a.maps : 1) * 4};
+    launch("pack_bytes", labels ? pack_bytes<true> : pack_bytes<false>, grid, context.stream, a);
+  } else switch (element_bytes(a.type)) {
     case 1: launch_pack<uint8_t>(a, sets, context); break;
     case 2: launch_pack<uint16_t>(a, sets, context); break;
     case 4: launch_pack<uint32_t>(a, sets, context); break;
@@ -147,7 +155,7 @@ Planes pack_target(const Image& image, const Target& target, int planes, bool bo
   a.planes = planes;
   a.out = context.array<RowWord>(units * planes * image.rows * image.words);
   a.seen = context.array<uint32_t>(units * a.parts);
-  make_planes(a, sets, units, border, context);
+  make_planes(a, sets, target.images, border, context);
   return {a.out, planes, a.seen, a.parts};
 }
 

@@ -163,7 +163,7 @@ constexpr int kPackThreads = 256;
 
 // A warp packs a row. Masks: a block has a part of a unit's rows. Labels: of an image's, for a group of classes.
 template <class Word, Read kRead>
-FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, kRead == Read::kMask ? 5 : 2) void pack(PackArguments a) {
+FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, 2) void pack(PackArguments a) {
   constexpr int kGroup = kRead == Read::kMask ? 1 : kClassGroup;
   constexpr int kLoads = 4;  // independent loads in flight a thread
   const int lane = int(threadIdx.x) & 31, warp = int(threadIdx.x) >> 5, warps = int(blockDim.x) >> 5;
