@@ -8,18 +8,29 @@ VENV ?= .venv
 # More arguments for the command that a target runs: make test ARGS="-k edt -x", make demo ARGS="--epochs 2"
 ARGS ?=
 LEVELS ?= baseline v3 v4
+GPU_STAGES = gpu-build gpu-test gpu-suite gpu-sanitize gpu-graph gpu-bench
 
 PY = $(VENV)/bin/python
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-levels lint wheel bench bench-compare asan env build clean distclean
+.PHONY: gpu $(GPU_STAGES) gpu-keep
+# The provider's own tests, and those that are its specification.
+KERNEL_TESTS = $(wildcard tests/test_edt*.py tests/test_labels*.py tests/test_signed*.py tests/test_indices*.py)
+PROVIDER_TESTS = $(KERNEL_TESTS) $(wildcard tests/test_losses*.py tests/test_errors*.py tests/test_arrays.py \
+    tests/test_scipy_api.py tests/test_ops.py tests/test_real_maps.py tests/test_determinism.py)
+EMULATED = FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -m "not slow" -p no:cacheprovider
+
+.PHONY: help demo test test-levels lint wheel bench bench-compare asan emulator emulator-asan emulator-full env build clean distclean
 
 help:
 	@echo "make demo          train a small U-Net with the boundary loss on real lesions"
 	@echo "make test          the whole test suite, on every provider that works here"
 	@echo "make test-levels   the extension's tests on each x86-64 level this processor has"
 	@echo "make asan          a selection of them under AddressSanitizer and UBSan"
+	@echo "make emulator      the CUDA kernels on the CPU; emulator-asan, emulator-full: more of it"
+	@echo "make gpu           all that a GPU can prove; by stages: $(GPU_STAGES)"
+	@echo "make gpu-keep      its results into benchmarks/results/. See docs/gpu.md"
 	@echo "make lint          ruff and mypy"
 	@echo "make wheel         a wheel, in dist/"
 	@echo "make bench         fastdist against the other libraries, one thread, at most ten minutes"
@@ -29,6 +40,7 @@ help:
 	@echo
 	@echo "PYTHON=$(PYTHON)  the interpreter to create the environment with (3.10 or newer)"
 	@echo "VENV=$(VENV)      the environment; one that exists and has torch is used as it is"
+	@echo "REHEARSE=1        the stages of make gpu without a GPU; RESULTS=dir: where their results go"
 	@echo "ARGS=             more arguments: make test ARGS='-k edt -x'"
 	@echo "FASTDIST_CUDA=0|1|auto, TORCH_CUDA_ARCH_LIST, CXX, MAX_JOBS: see scripts/compile_extension.py"
 
@@ -55,8 +67,7 @@ test-levels: env
 	    fi; \
 	    echo "== $$level"; \
 	    FASTDIST_TEST_PROVIDERS=extension $(PY) -m pytest -q -m "not slow" \
-	        $(wildcard tests/test_edt*.py tests/test_labels*.py tests/test_signed*.py \
-	            tests/test_indices*.py tests/test_losses*.py tests/test_errors*.py) $(ARGS); \
+	        $(KERNEL_TESTS) $(wildcard tests/test_losses*.py tests/test_errors*.py) $(ARGS); \
 	done
 
 lint: env
@@ -78,8 +89,36 @@ bench-compare: env
 	@test -n "$(BASE)" || { echo "make bench-compare BASE=results.json: the run to compare with"; exit 2; }
 	$(PY) -m benchmarks.compare $(BASE) $(NEW)
 
+# With the Python and torch that are there, on a machine that need not have a network: no env.
+gpu $(GPU_STAGES) gpu-keep: export REHEARSE := $(REHEARSE)
+gpu $(GPU_STAGES) gpu-keep: export RESULTS := $(RESULTS)
+gpu:
+	@$(PYTHON) scripts/gpu/all.py $(ARGS)
+
+$(GPU_STAGES) gpu-keep: gpu-%:
+	@$(PYTHON) scripts/gpu/$*.py $(ARGS)
+
 asan: env
-	PY=$(PY) scripts/asan.sh $(ARGS)
+	PY=$(PY) scripts/asan.sh extension $(ARGS)
+
+# The CUDA kernels' own source on the CPU (csrc/emulator): all tests of a provider; then columns that do not fit into shared
+# memory, with blocks and threads in reverse.
+emulator: env
+	$(PY) scripts/compile_emulator.py
+	FASTDIST_EMULATOR_SCHEDULE=forward $(EMULATED) $(PROVIDER_TESTS) $(ARGS)
+	FASTDIST_EMULATOR_SCHEDULE=reverse FASTDIST_EMULATOR_SHARED_BYTES=8192 $(EMULATED) $(KERNEL_TESTS) $(ARGS)
+
+emulator-asan: env
+	PY=$(PY) scripts/asan.sh emulator $(ARGS)
+
+# The same under every schedule, with shared memory and stacks checked at every switch. An hour.
+emulator-full: emulator emulator-asan
+	for schedule in forward reverse shuffled; do \
+	    for bytes in 8192 232448; do \
+	        FASTDIST_EMULATOR_SCHEDULE=$$schedule FASTDIST_EMULATOR_SHARED_BYTES=$$bytes FASTDIST_EMULATOR_CHECK=1 \
+	            FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -p no:cacheprovider $(PROVIDER_TESTS) tests/test_fuzz.py $(ARGS); \
+	    done; \
+	done
 
 clean:
 	rm -rf build dist *.egg-info fastdist/_extension.so fastdist/_extension_missing.txt

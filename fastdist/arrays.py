@@ -7,8 +7,10 @@ tensors. Nothing is copied that torch can read in place.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,22 @@ class NumPy(Torch):
             array[...] = written
 
         return torch.from_numpy(written), copy
+
+
+def stream_of(array: Any) -> AbstractContextManager[Any]:
+    """Within the block torch's current stream is the one on which the array's library works.
+
+    DLPack makes the reader of an array wait for its writer. CuPy's own stream saves the waiting,
+    and makes outputs that are written in place ready for whatever CuPy does next.
+    """
+    kind = type(array)
+    if kind.__module__.partition(".")[0] != "cupy" or not hasattr(array, "device"):
+        return contextlib.nullcontext()
+    device = array.device.id
+    pointer = sys.modules["cupy"].cuda.get_current_stream(device).ptr
+    if pointer == 0:  # the legacy default stream; to ExternalStream 0 means a new one
+        return torch.cuda.stream(torch.cuda.default_stream(device))
+    return torch.cuda.stream(torch.cuda.ExternalStream(pointer, device=device))
 
 
 def image(array: Any) -> tuple[Tensor, Torch]:

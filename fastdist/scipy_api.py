@@ -78,6 +78,18 @@ def distance_transform_edt(
     (array([2., 1., 0., 1.]), array([[2, 2, 2, 2]], dtype=int32))
     """
     _check_wishes(return_distances, return_indices, distances, indices)
+    with arrays.stream_of(input):
+        return _transform(input, sampling, return_distances, return_indices, distances, indices)
+
+
+def _transform(
+    input: Any,
+    sampling: float | Sequence[float] | None,
+    return_distances: bool,
+    return_indices: bool,
+    distances: Any,
+    indices: Any,
+) -> Any:
     image, kind = arrays.image(input)
     if image.dim() == 0:
         image = image[None]  # as SciPy does

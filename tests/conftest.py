@@ -3,6 +3,7 @@
 FASTDIST_TEST_PROVIDERS     comma-separated; default: every provider that is available here, but for
                             the emulator, which has to be named
 FASTDIST_REQUIRE_EXTENSION  1: fail where the compiled extension is not available
+FASTDIST_REQUIRE_CUDA       1: a test that needs a GPU fails where there is none (cuda_support.py)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 
 import pytest
 import torch
+from cuda_support import NO_GPU, REQUIRE_CUDA, usable
 from hypothesis import HealthCheck, settings
 
 from fastdist import providers
@@ -32,11 +34,19 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that needs a GPU is skipped where there is none, or fails where one is required."""
+    if item.get_closest_marker("cuda") and not usable():
+        if REQUIRE_CUDA:
+            pytest.fail(NO_GPU, pytrace=False)
+        pytest.skip(NO_GPU)
+
+
 @pytest.fixture(params=PROVIDERS)
 def provider(request) -> str:
     """The name of the provider that answers during the test."""
     if request.param == "emulator" and request.node.get_closest_marker("asks_values"):
-        pytest.skip("on a GPU wrong values count as ignored (test_device_values.py)")
+        pytest.skip("on a GPU wrong values count as ignored (test_cuda_errors.py)")
     with providers.forced(request.param):
         yield request.param
 

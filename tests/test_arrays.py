@@ -114,6 +114,7 @@ def test_a_nonzero_whose_low_bits_are_zero_is_foreground(value, provider):
     np.testing.assert_array_equal(edt(mask, ndim=2, squared=True), oracles.sweeps_squared(sites))
 
 
+@pytest.mark.asks_values
 @pytest.mark.parametrize("value", [256, 2**32, 2**40 + 1, -(2**63), 0.5, 2.0**60])
 def test_a_label_is_not_mistaken_for_its_low_bits(value, provider):
     # Out of range, and said so, though the value modulo 2^8 or 2^32 would be a class.

@@ -36,7 +36,7 @@ class Call {
     use_device(on.get_device());
     void* stream = nullptr;
     if (!&aoti_torch_get_current_cuda_stream) throw std::runtime_error("fastdist: this torch was built without CUDA");
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(on.get_device(), &stream));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(on.get_device(), &stream));
     context_.stream = static_cast<cudaStream_t>(stream);
 #endif
   }

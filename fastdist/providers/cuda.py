@@ -57,7 +57,8 @@ def _numba(op: str) -> Callable[..., Any]:
                 f"{_why_not_compiled()}; Numba: {reason}. Move the tensors to the CPU, or see "
                 "python -m fastdist.info"
             )
-        return numba_cuda.IMPLEMENTATIONS[op](*arguments)
+        implementations: dict[str, Callable[..., Any]] = numba_cuda.IMPLEMENTATIONS
+        return implementations[op](*arguments)
 
     return kernel
 

@@ -13,8 +13,9 @@ whose row is not finite and positive counts as ignored: its distances are 0, its
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -261,7 +262,7 @@ def edt_indices_out(
         coordinates.view(ndim, -1, voxels).masked_fill_(~metric.usable[None, :, None], -1)
 
 
-IMPLEMENTATIONS = {
+IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "edt_out": edt_out,
     "edt_indices_out": edt_indices_out,
     "edt_labels_out": edt_labels_out,

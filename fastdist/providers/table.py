@@ -129,16 +129,19 @@ def markdown() -> str:
     """The page `docs/providers.md`."""
     holes: list[str] = []
     columns: dict[str, list[str]] = {}
-    for name, reason in providers.reasons().items():
+    emulator = providers.module("emulator").available()
+    for name, reason in {**providers.reasons(), "emulator": emulator}.items():
+        title = f"{name} ({providers.module(name).DISPATCH_KEY})"
+        if name == "emulator":
+            title = "extension (CUDA), on the emulator"
         if reason is not None:
-            columns[name] = ["not here"] * (2 * len(_PROBES))
+            columns[title] = ["not here"] * (2 * len(_PROBES))
             holes.append(f"* `{name}` was not available where this page was made: {reason}")
             continue
         with providers.forced(name):
-            columns[name] = [cell for probe in _PROBES for cell in _cell(name, probe, holes)]
-    keys = {name: providers.module(name).DISPATCH_KEY for name in columns}
+            columns[title] = [cell for probe in _PROBES for cell in _cell(name, probe, holes)]
     lines = [
-        "| op | dtypes of | " + " | ".join(f"{name} ({keys[name]})" for name in columns) + " |",
+        "| op | dtypes of | " + " | ".join(columns) + " |",
         "|---|---|" + "---|" * len(columns),
     ]
     row = 0
@@ -147,9 +150,10 @@ def markdown() -> str:
             cells = " | ".join(column[row] for column in columns.values())
             lines.append(f"| {title} | {argument} | {cells} |")
             row += 1
-    cuda = [op for op in ops.PROVIDED if providers.current("cuda", op) is None]
-    if cuda:
-        holes.append(f"* On CUDA tensors nobody answers yet: {', '.join(cuda)}")
+    holes.append(
+        "* numba (CUDA) was not tried: it needs a GPU. It implements every op, and answers for "
+        "CUDA tensors where the compiled library is absent or was built without CUDA."
+    )
     everything = ", ".join(map(_short, _IMAGES))
     return "\n".join(
         [

@@ -46,6 +46,13 @@ struct ColumnsArguments {
 
 constexpr int kColumnThreads = 512;
 
+#if defined(FASTDIST_COUNT_TRIPS)  // what a warp goes through: the most of its lanes (benchmarks/candidates.py)
+#define FASTDIST_COUNT_WARP(name, trips) \
+  FASTDIST_COUNT(name, __reduce_max_sync(0xffffffffu, int(trips)) * ((threadIdx.x & 31) == 0 ? 1 : 0))
+#else
+#define FASTDIST_COUNT_WARP(name, trips) ((void)0)
+#endif
+
 // Shared memory of a block, for each 32 rows: values, tables of the columns' bits, anchors.
 template <class A>
 FASTDIST_ANYWHERE constexpr int64_t column_value_bytes(int64_t length) { return length * kLanes * int64_t(sizeof(typename A::Value)); }
@@ -122,6 +129,8 @@ FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Valu
       if (sum < best) best = sum, source = y + d;
     }
   }
+  FASTDIST_COUNT_WARP("anchor distances, warp", d - (lo > y ? lo - y : y > hi ? y - hi : 0) + 1);
+  FASTDIST_COUNT_WARP("anchors, warp", 1);
   return source;
 }
 
@@ -132,6 +141,8 @@ FASTDIST_DEVICE void relax(const Column<A, kShared>& column, typename A::Value w
                            typename A::Value* best) {
   using Value = typename A::Value;
   FASTDIST_COUNT("run rows", hi - lo + 1);
+  FASTDIST_COUNT_WARP("run rows, warp", hi - lo + 1);
+  FASTDIST_COUNT_WARP("runs, warp", 1);
   Value d = Value(y - lo);
   for (int i = lo; i <= hi; ++i, d -= Value(1)) {
     const Value f = column(i);

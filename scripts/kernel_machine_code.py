@@ -1,0 +1,237 @@
+"""Instructions of the column passes' loops, counted in the machine code for sm_90.
+
+nvdisasm reads the cubins: it comes with the CUDA toolkit, and alone as ``pip install
+nvidia-cuda-nvdisasm``. Line numbers tell which function of csrc/cuda/kernels an instruction belongs
+to, labels and branches where the loops are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cuda_toolkit
+from kernel_resources import SOURCES, compiled, cubin_steps, demangled
+
+KERNELS = SOURCES / "cuda" / "kernels"
+# Clocks that a quarter of a multiprocessor is busy with an instruction of a warp: CUDA C++
+# Programming Guide, "Arithmetic Instructions", 9.0. Of the pipes that are narrower than a warp:
+ALU = "FMNMX FSETP FSEL FSET ISETP SEL LOP3 SHF IADD3 VIADD VIMNMX VIADDMNMX IMNMX LEA PLOP3 PRMT"
+CLOCKS = dict.fromkeys(ALU.split(), 2) | dict.fromkeys(("MUFU", "FLO", "POPC", "I2F", "F2I"), 8)
+
+
+def nvdisasm() -> str | None:
+    """The program: on PATH, of the toolkit, or of the package nvidia-cuda-nvdisasm."""
+    places = [shutil.which("nvdisasm")]
+    home = os.environ.get("CUDA_HOME") or "/usr/local/cuda"
+    places.append(str(Path(home) / "bin" / "nvdisasm"))
+    for folder in sys.path:
+        places += [str(path) for path in Path(folder or ".").glob("nvidia/*/bin/nvdisasm")]
+    return next((place for place in places if place and os.access(place, os.X_OK)), None)
+
+
+def unavailable() -> str | None:
+    """Why nothing can be counted here; None where it can."""
+    return None if nvdisasm() else "there is no nvdisasm (pip install nvidia-cuda-nvdisasm)"
+
+
+@cache
+def version() -> str:
+    answer = subprocess.run([str(nvdisasm()), "--version"], capture_output=True, text=True)
+    found = re.search(r"release ([\d.]+)", answer.stdout)
+    return found[1] if found else "unknown"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    opcode: str
+    text: str
+    places: tuple[tuple[str, int], ...]  # file and line, innermost inlined function first
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        return tuple(function_at(*place) for place in self.places)
+
+
+@cache
+def _functions(file: str) -> list[str]:
+    """The function that each line of a kernel header belongs to."""
+    path, name, names = KERNELS / file, "", []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for line in lines:
+        if "ANYWHERE" not in line and not line.startswith("#"):
+            line = re.sub(r"FASTDIST_BOUNDS\(.*?\) ", "", line)
+            head = re.search(r"FASTDIST_(?:DEVICE|KERNEL)[^=;]*?[ &*](\w+|operator\(\))\(", line)
+            name = head[1] if head else name
+        names.append(name)
+    return names
+
+
+def function_at(file: str, line: int) -> str:
+    names = _functions(file)
+    return names[line - 1] if line <= len(names) else file
+
+
+@cache
+def _lines(file: str) -> list[str]:
+    return (KERNELS / file).read_text(encoding="utf-8").splitlines()
+
+
+class Code:
+    """One kernel's instructions, and its loops: first and last instruction of each."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.instructions: list[Instruction] = []
+        self.labels: dict[str, int] = {}
+        places: list[tuple[str, int]] = []
+        begun = False
+        for line in lines:
+            if label := re.match(r"(\.L_x_\d+):", line):
+                self.labels[label[1]] = len(self.instructions)
+            elif place := re.match(r'\s+//## File "([^"]+)", line (\d+)', line):
+                if not begun:
+                    places, begun = [], True
+                places.append((Path(place[1]).name, int(place[2])))
+            elif word := re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?(([A-Z]\w*).*?) ;", line):
+                self.instructions.append(Instruction(word[2], word[1], tuple(places)))
+                begun = False
+        self.loops = []
+        for at, instruction in enumerate(self.instructions):
+            target = re.match(r"BRA.*`\((\.L_x_\d+)\)", instruction.text)
+            if target and self.labels.get(target[1], len(self.instructions)) <= at:
+                self.loops.append((self.labels[target[1]], at))
+
+    def slow(self) -> set[int]:
+        """Blocks without a branch in between that call: slow paths of roots and divisions."""
+        ends = {
+            i + 1 for i, x in enumerate(self.instructions) if x.opcode in ("BRA", "EXIT", "RET")
+        }
+        starts = sorted({0, *self.labels.values(), *ends, len(self.instructions)})
+        blocks = [range(a, b) for a, b in pairwise(starts)]
+        return {
+            i for b in blocks if any(self.instructions[j].opcode == "CALL" for j in b) for i in b
+        }
+
+    def loop(self, holds: str, *, opcode: str) -> tuple[int, int]:
+        """The innermost loop that has an instruction of a function, and this opcode."""
+        for first, last in sorted(self.loops, key=lambda loop: loop[1] - loop[0]):
+            body = self.instructions[first : last + 1]
+            opcodes = {x.opcode for x in body}
+            if opcode in opcodes and any(holds in x.functions for x in body):
+                return first, last
+        raise LookupError(f"no loop of {holds} with {opcode}: has {KERNELS.name}/*.cuh changed?")
+
+    def cost(self, chosen: list[int] | range) -> dict[str, float]:
+        opcodes = Counter(self.instructions[i].opcode for i in chosen)
+        busy = {c: sum(n * c for op, n in opcodes.items() if CLOCKS.get(op) == c) for c in (2, 8)}
+        return {"instructions": sum(opcodes.values()), "alu_clocks": busy[2], "xu_clocks": busy[8]}
+
+
+def disassembled(cubin: Path) -> dict[str, Code]:
+    command = [str(nvdisasm()), "-c", "-gi", str(cubin)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    symbols, codes = [], []
+    for part in re.split(r"^\.text\.", text, flags=re.MULTILINE)[1:]:
+        symbol, _, rest = part.partition(":\n")
+        symbols.append(symbol)
+        codes.append(Code(rest.partition("\n\t.section")[0].splitlines()))
+    return dict(zip(demangled(symbols), codes, strict=True))
+
+
+def counted(toolkit: cuda_toolkit.CudaToolkit) -> dict[str, Any]:
+    """Per kernel, its parts: instructions, and clocks that the narrower pipes are busy, a unit."""
+
+    def codes(name: str) -> dict[str, Code]:
+        steps = cubin_steps("9.0", toolkit, only=name)
+        compiled(steps)
+        return disassembled(steps[0].target)
+
+    passes = codes("passes_exact_float.cu")
+    found = {
+        name: _parts(passes[name])
+        for name in ("columns<ExactFloat, true, false>", "columns<ExactFloat, true, true>")
+    }
+    planes = codes("planes.cu")
+    pack, link = planes["pack_bytes<false>"], planes["link_rows<256>"]
+    turn = pack.loop("pack_bytes", opcode="LDG")
+    found["planes"] = {"pack_bytes, 1024 voxels": pack.cost(range(turn[0], turn[1] + 1))}
+    # A row of up to 1024 voxels takes one turn of the loop forward and one of the loop back.
+    forward, back = (
+        link.loop("largest_before", opcode="SHFL"),
+        link.loop("smallest_behind", opcode="SHFL"),
+    )
+    turns = [i for first, last in (forward, back) for i in range(first, last + 1)]
+    found["planes"]["link_rows, a row"] = link.cost(turns)
+    return found
+
+
+def _parts(code: Code) -> dict[str, Any]:
+    from_bits = code.loop("row_square", opcode="STS")
+    from_memory = code.loop("load_values", opcode="LDG")
+    anchor = code.loop("source_of", opcode="FSETP")
+    anchors = min(
+        (loop for loop in code.loops if loop[0] <= anchor[0] and loop[1] > anchor[1]),
+        key=lambda loop: loop[1] - loop[0],
+    )
+    relax = code.loop("relax", opcode="FMNMX")
+    run = min(
+        (loop for loop in code.loops if loop[0] < relax[0] and loop[1] > relax[1]),
+        key=lambda loop: loop[1] - loop[0],
+    )
+
+    def each(loop: tuple[int, int], opcode: str, per: int = 1) -> dict[str, float]:
+        body = range(loop[0], loop[1] + 1)
+        turns = sum(code.instructions[i].opcode == opcode for i in body) / per
+        return {key: round(value / turns, 2) for key, value in code.cost(body).items()}
+
+    outer = [i for i in range(anchors[0], anchors[1] + 1) if not anchor[0] <= i <= anchor[1]]
+    parts = {
+        "load a voxel, from bits": each(from_bits, "STS"),
+        "load a voxel, from memory": each(from_memory, "STS"),
+        "anchor": code.cost(outer),
+        "anchor, a distance": code.cost(range(anchor[0], anchor[1] + 1)),
+        "run, a row": each(relax, "LDS"),
+    }
+    # The rest of a run, on the way that a signed map without ignored voxels takes.
+    slow = code.slow()
+    rest = [i for i in range(run[0], run[1] + 1) if i not in slow and _usual(code.instructions[i])]
+    rest = [i for i in rest if not relax[0] <= i <= relax[1]]
+
+    def of(function: str) -> list[int]:
+        return [i for i in rest if function in code.instructions[i].functions]
+
+    relax_rest, squares, store = of("relax"), of("run_squares"), of("store")
+    known = {*relax_rest, *squares, *store}
+    parts["run, distances in the column"] = code.cost(squares)
+    parts["run, epilogue"] = code.cost(store)
+    # Rows left over by the unrolled loop have code of their own, which the rows' count is for.
+    tail = [
+        i for i in relax_rest if not {"multiply_add", "smaller"} & {*code.instructions[i].functions}
+    ]
+    parts["run, other"] = code.cost([*tail, *(i for i in rest if i not in known)])
+    return parts
+
+
+def _usual(instruction: Instruction) -> bool:
+    """Not of the unsigned or split ways through ``ColumnPass::store``, nor a division's."""
+    functions = instruction.functions
+    if {"special", "is_ignored", "lengths_of"} & {*functions}:
+        return False
+    for (file, line), function in zip(instruction.places, functions, strict=True):
+        if function == "store" and file == "columns.cuh":
+            text = _lines(file)
+            unsigned = next(i for i, x in enumerate(text) if "if (!is_signed())" in x)
+            if unsigned < line - 1 < text.index("        return;", unsigned):
+                return False
+            if "special(" in text[line - 1]:
+                return False
+    return True

@@ -1,0 +1,238 @@
+"""The tables of docs/kernels.md, each made of docs/kernels.json alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import kernel_occupancy as occupancy
+
+JSON = dict[str, Any]
+
+# An H200 (sm_90), from the vendor's figures; its copy speed is that of a measured device copy.
+MULTIPROCESSORS, SLOTS, CLOCK, COPY = 132, 4, 1.75e9, 4.3e12
+FIRST, LAST = "columns<ExactFloat, true, false>", "columns<ExactFloat, true, true>"
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _source(everything: JSON, part: str) -> str:
+    about = everything[part]
+    tools = [f"{tool} {about[tool]}" for tool in ("nvcc", "nvdisasm") if tool in about]
+    return ", ".join([*tools, f"commit `{about['commit']}`", about["date"]])
+
+
+def _base(kernel: str) -> str:
+    """Kernels that are shown together: all numbers of columns, else all of one template."""
+    return kernel if kernel.startswith("columns") else kernel.partition("<")[0]
+
+
+def resources(everything: JSON) -> str:
+    """Registers by architecture, and launches and occupancy on sm_90."""
+    found = everything["resources"]["found"]
+    names: dict[str, list[str]] = {}
+    for kernel in sorted(found["9.0"]):
+        names.setdefault(_base(kernel), []).append(kernel)
+    head = ["kernel", *(f"sm_{a.replace('.', '')}" for a in found), "block on sm_90", "warps of 64"]
+    rows = []
+    for base, kernels in names.items():
+        cells = []
+        for of_architecture in found.values():
+            used = [of_architecture[kernel][0] for kernel in kernels]
+            cells.append(_range(used))
+        blocks, warps = _launches(kernels, found["9.0"])
+        count = f" ({len(kernels)})" if len(kernels) > 1 else ""
+        rows.append([f"`{base}`{count}", *cells, blocks, warps])
+    bad = [
+        f"`{kernel}` on sm_{architecture}"
+        for architecture, kernels in found.items()
+        for kernel, numbers in kernels.items()
+        if any(numbers[1:4])
+    ]
+    count = sum(len(kernels) for kernels in found.values())
+    verdict = (
+        f"Spills or stacks: {', '.join(bad)}."
+        if bad
+        else f"None of these {count} (kernel and architecture) spills or has a stack."
+    )
+    return f"{_table(head, rows)}\n\n{verdict} {_source(everything, 'resources')}."
+
+
+def _range(values: Iterable[int]) -> str:
+    values = sorted(values)
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]}-{values[-1]}"
+
+
+def _launches(kernels: list[str], found: JSON) -> tuple[str, str]:
+    blocks, warps = [], []
+    for number, launch in enumerate(occupancy.launches(kernels[0])):
+        if launch.note in ("64 rows", "1024 rows"):
+            continue
+        fits = [
+            occupancy.warps_per_multiprocessor(occupancy.launches(kernel)[number], found[kernel][0])
+            for kernel in kernels
+        ]
+        shared = f", {launch.shared / 1024:.1f} KB" if launch.shared >= 1024 else ""
+        blocks.append(f"{launch.note}{': ' if launch.note else ''}{launch.threads}{shared}")
+        warps.append(_range(fits))
+    return "; ".join(blocks), "; ".join(warps)
+
+
+def _cases(everything: JSON, op: str) -> list[JSON]:
+    return [case for case in everything["candidates"]["found"].values() if case["op"] == op]
+
+
+def _evaluations(one: JSON) -> float:
+    return one["anchor_candidates"] + 8 * one["run_rows"]
+
+
+def _candidates(everything: JSON, op: str) -> str:
+    head = ["input", "size", "pass", "anchors", "rows of runs", "candidates"]
+    head += ["distances, warp", "rows, warp"]
+    rows = []
+    for case in sorted(_cases(everything, op), key=lambda case: _size(case["size"])):
+        for number, one in enumerate(case["passes"]):
+            of = len(case["passes"])
+            rows.append(
+                [
+                    case["input"],
+                    case["size"],
+                    f"{number + 1} of {of}",
+                    f"{one['anchor_candidates']:.2f}",
+                    f"{one['run_rows']:.2f}",
+                    f"{_evaluations(one):.1f}",
+                    f"{one['anchor_distances_warp']:.2f}",
+                    f"{one['run_rows_warp']:.2f}",
+                ]
+            )
+    worst = {
+        name: max(
+            _evaluations(one)
+            for case in _cases(everything, op)
+            if test(case)
+            for one in case["passes"]
+        )
+        for name, test in (
+            ("any input", lambda case: True),
+            ("blobs", lambda case: case["input"] == "blobs"),
+        )
+    }
+    most = ", ".join(f"{value:.1f} on {name}" for name, value in worst.items())
+    return f"{_table(head, rows)}\n\nAt most {most}. {_source(everything, 'candidates')}."
+
+
+def _size(text: str) -> tuple[int, str]:
+    numbers = [int(n) for n in re.findall(r"\d+", text)]
+    return (
+        0 if "^3" in text else 1 if "^2" in text else 2,
+        f"{numbers[-2] if len(numbers) > 1 else 0:06}",
+    )
+
+
+def candidates(everything: JSON) -> str:
+    return _candidates(everything, "signed map")
+
+
+def candidates_one_sided(everything: JSON) -> str:
+    return _candidates(everything, "edt")
+
+
+def machine_code(everything: JSON) -> str:
+    """Instructions of the parts of the two kernels of a signed map."""
+    found = everything["machine code"]["found"]
+    head = ["part of `columns<ExactFloat>`", "a pass that squares end", "the last pass"]
+    head += ["its ALU clocks", "its XU clocks"]
+    rows = []
+    for part, last in found[LAST].items():
+        first = found[FIRST][part]
+        numbers = [first["instructions"], last["instructions"], last["alu_clocks"]]
+        rows.append([part, *(f"{n:g}" for n in [*numbers, last["xu_clocks"]])])
+    for part, cost in found["planes"].items():
+        numbers = [cost["instructions"], cost["alu_clocks"], cost["xu_clocks"]]
+        rows.append([f"(before it) {part}", "", *(f"{n:g}" for n in numbers)])
+    return f"{_table(head, rows)}\n\n{_source(everything, 'machine code')}."
+
+
+def parts_of_pass(everything: JSON, one: JSON, last: bool) -> dict[str, float]:
+    """Clocks of an issue slot, of each part of a pass, for the 32 voxels of a warp's row."""
+    cost = everything["machine code"]["found"][LAST if last else FIRST]
+    trips = {
+        "load": ("load a voxel, from memory" if last else "load a voxel, from bits", 1.0),
+        "anchors": ("anchor", one["anchors_warp"]),
+        "distances": ("anchor, a distance", one["anchor_distances_warp"]),
+        "rows": ("run, a row", one["run_rows_warp"]),
+        "column": ("run, distances in the column", 1 / 8),
+        "epilogue": ("run, epilogue", 1 / 8),
+        "other": ("run, other", 1 / 8),
+    }
+    clocks = ("instructions", "alu_clocks", "xu_clocks")
+    sums = {key: {c: cost[part][c] * n for c in clocks} for key, (part, n) in trips.items()}
+    total = {c: sum(part[c] for part in sums.values()) for c in clocks}
+    found = {key: part["instructions"] for key, part in sums.items()}
+    return found | {"instructions": total["instructions"], "clocks": max(total.values())}
+
+
+def instructions(everything: JSON) -> str:
+    """Instructions that a warp issues for each of its rows of 32 voxels."""
+    head = ["input", "size", "pass", "load", "anchors", "runs' rows", "column", "epilogue"]
+    head += ["other", "all", "a voxel", "clocks"]
+    rows = []
+    for case in _cases(everything, "signed map"):
+        if case["size"] not in ("128^3", "256^3"):
+            continue
+        for number, one in enumerate(case["passes"]):
+            of = parts_of_pass(everything, one, last=number == 1)
+            if one["runs_warp"] == 0:
+                continue  # constant: nothing is tried, nothing computed
+            shown = [of["load"], of["anchors"] + of["distances"], of["rows"], of["column"]]
+            shown += [of["epilogue"], of["other"], of["instructions"]]
+            cells = [f"{n:.0f}" for n in shown]
+            cells += [f"{of['instructions'] / 32:.1f}", f"{of['clocks']:.0f}"]
+            rows.append([case["input"], case["size"], f"{number + 1}", *cells])
+    return _table(head, rows)
+
+
+#: Bytes a voxel on paper, of a signed map of one-byte masks in 3-D.
+BYTES = {"pack_bytes": 1.5, "link_rows": 1.0, "first pass": 4.5, "last pass": 8.5}
+
+
+def predictions(everything: JSON) -> str:
+    """Times on paper. Nothing here was measured."""
+    found = everything["machine code"]["found"]["planes"]
+    head = ["input", "work", "step", "issue, us", "memory, us", "together, us"]
+    rows = []
+    cases = {
+        case["input"]: case for case in _cases(everything, "signed map") if case["size"] == "256^3"
+    }
+    for name in ("blobs", "50 %", "slanted plane"):
+        for work, voxels, width in (("256^3", 2**24, 256), ("512^3", 2**27, 512)):
+            first, last = cases[name]["passes"]
+            clocks = {
+                "pack_bytes": found["pack_bytes, 1024 voxels"]["alu_clocks"] / 32,
+                "link_rows": found["link_rows, a row"]["instructions"] / (width / 32),
+                "first pass": parts_of_pass(everything, first, last=False)["clocks"],
+                "last pass": parts_of_pass(everything, last, last=True)["clocks"],
+            }
+            sums = [0.0, 0.0, 0.0]
+            for step, count in clocks.items():
+                issue = voxels / 32 * count / (MULTIPROCESSORS * SLOTS * CLOCK) * 1e6
+                memory = voxels * BYTES[step] / COPY * 1e6
+                each = [issue, memory, max(issue, memory)]
+                sums = [a + b for a, b in zip(sums, each, strict=True)]
+                rows.append([name, work, step, *(f"{t:.0f}" for t in each)])
+            rows.append([name, work, "**all**", *(f"**{t:.0f}**" for t in sums)])
+    return _table(head, rows)
+
+
+TABLES = {
+    "resources": resources,
+    "candidates": candidates,
+    "candidates one sided": candidates_one_sided,
+    "machine code": machine_code,
+    "instructions": instructions,
+    "predictions": predictions,
+}
