@@ -51,6 +51,11 @@ INPUTS = {
     "slanted plane": "slanted plane",
     "shell": "shell",
 }
+OPS: dict[str, Callable[[Any, torch.Tensor, int], torch.Tensor]] = {
+    "signed map": lambda maps, mask, ndim: maps.signed_distance(mask, ndim=ndim),
+    "edt inside": lambda maps, mask, ndim: maps.edt(mask, ndim=ndim),
+    "edt outside": lambda maps, mask, ndim: maps.edt(1 - mask, ndim=ndim),
+}
 #: Input, name of the size, shape, dimensions of space, and how to make it.
 Case = tuple[str, str, tuple[int, ...], int, Callable[[], np.ndarray]]
 #: So large that an emulated pass takes tens of seconds: left out by --quick.
@@ -86,9 +91,8 @@ def count(mask: torch.Tensor, ndim: int, op: str) -> list[dict[str, float]]:
 
     def counted(dims: int) -> dict[str, int]:
         emulator.reset_counters()
-        transform = maps.signed_distance if op == "signed map" else maps.edt
         with providers.forced("emulator"):
-            transform(mask, ndim=dims)
+            OPS[op](maps, mask, dims)
         found = emulator.counters()
         return {ours: found.get(theirs, 0) for theirs, ours in COUNTERS.items()}
 
@@ -119,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Count what the CUDA column passes try.")
     parser.add_argument("--quick", action="store_true", help="no image of 4 million voxels or more")
     parser.add_argument("--only", help="the cases whose input or size contains this")
+    parser.add_argument("--op", nargs="+", choices=OPS, default=list(OPS))
     arguments = parser.parse_args()
     prepare_emulator()  # before fastdist is imported
 
@@ -130,7 +135,7 @@ def main() -> None:
     chosen = [
         (case, op)
         for case in cases()
-        for op in ("signed map", "edt")
+        for op in arguments.op
         if not (arguments.quick and np.prod(case[2]) >= LARGE)
         and (not arguments.only or arguments.only in f"{case[0]}, {case[1]}")
     ]

@@ -35,7 +35,10 @@ def record(part: str, found: dict[str, Any], commit: str, **about: Any) -> None:
     old = everything.get(part, {}).get("found", {})
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     everything[part] = {"commit": commit, "date": date, **about, "found": old | found}
-    JSON.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(everything, indent=1)
+    for innermost in (r"\[[^\[\]{}]*\]", r"\{[^\[\]{}]*\}"):  # a line each
+        text = re.sub(innermost, lambda match: re.sub(r"\s+", " ", match[0]), text)
+    JSON.write_text(text + "\n", encoding="utf-8")
 
 
 def rendered() -> str:

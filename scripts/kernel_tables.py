@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -90,55 +89,57 @@ def _evaluations(one: JSON) -> float:
     return one["anchor_candidates"] + 8 * one["run_rows"]
 
 
-def _candidates(everything: JSON, op: str) -> str:
-    head = ["input", "size", "pass", "anchors", "rows of runs", "candidates"]
-    head += ["distances, warp", "rows, warp"]
-    rows = []
-    for case in sorted(_cases(everything, op), key=lambda case: _size(case["size"])):
-        for number, one in enumerate(case["passes"]):
-            of = len(case["passes"])
-            rows.append(
-                [
-                    case["input"],
-                    case["size"],
-                    f"{number + 1} of {of}",
-                    f"{one['anchor_candidates']:.2f}",
-                    f"{one['run_rows']:.2f}",
-                    f"{_evaluations(one):.1f}",
-                    f"{one['anchor_distances_warp']:.2f}",
-                    f"{one['run_rows_warp']:.2f}",
-                ]
-            )
-    worst = {
+#: Cubes of other sizes stand in the JSON file alone: their counts hardly differ.
+SHOWN = "256^3"
+
+
+def _shown(everything: JSON, op: str) -> list[JSON]:
+    return [c for c in _cases(everything, op) if "^3" not in c["size"] or c["size"] == SHOWN]
+
+
+def _most(everything: JSON, op: str) -> str:
+    most = {
         name: max(
-            _evaluations(one)
+            (_evaluations(one), f"{case['input']}, {case['size']}")
             for case in _cases(everything, op)
-            if test(case)
+            if name in ("any input", case["input"])
             for one in case["passes"]
         )
-        for name, test in (
-            ("any input", lambda case: True),
-            ("blobs", lambda case: case["input"] == "blobs"),
-        )
+        for name in ("any input", "blobs")
     }
-    most = ", ".join(f"{value:.1f} on {name}" for name, value in worst.items())
-    return f"{_table(head, rows)}\n\nAt most {most}. {_source(everything, 'candidates')}."
-
-
-def _size(text: str) -> tuple[int, str]:
-    numbers = [int(n) for n in re.findall(r"\d+", text)]
-    return (
-        0 if "^3" in text else 1 if "^2" in text else 2,
-        f"{numbers[-2] if len(numbers) > 1 else 0:06}",
-    )
+    verdict = ", ".join(f"{value:.1f} on {name} ({of})" for name, (value, of) in most.items())
+    return f"Most, of all {len(_cases(everything, op))} cases with `{op}`: {verdict}."
 
 
 def candidates(everything: JSON) -> str:
-    return _candidates(everything, "signed map")
+    head = ["input", "size", "first pass: anchors", "rows", "candidates", "warp: distances", "rows"]
+    head += ["last pass: anchors", "rows", "candidates", "warp: distances", "rows"]
+    rows = []
+    for case in _shown(everything, "signed map"):
+        cells = []
+        for one in case["passes"]:
+            cells += [f"{one['anchor_candidates']:.2f}", f"{one['run_rows']:.2f}"]
+            cells += [f"{_evaluations(one):.1f}", f"{one['anchor_distances_warp']:.2f}"]
+            cells += [f"{one['run_rows_warp']:.2f}"]
+        cells = [""] * (10 - len(cells)) + cells  # an image's only pass is its last
+        rows.append([case["input"], case["size"].replace(" x ", "x"), *cells])
+    said = f"{_most(everything, 'signed map')} {_source(everything, 'candidates')}."
+    return f"{_table(head, rows)}\n\n{said}"
 
 
 def candidates_one_sided(everything: JSON) -> str:
-    return _candidates(everything, "edt")
+    ops = ("edt inside", "edt outside")
+    head = ["input", "size", *(f"{op}: {name}" for op in ops for name in ("first", "last pass"))]
+    found = everything["candidates"]["found"]
+    rows = []
+    for case in _shown(everything, ops[0]):
+        cells = []
+        for op in ops:
+            passes = found[f"{op}, {case['input']}, {case['size']}"]["passes"]
+            cells += ["", *(f"{_evaluations(one):.1f}" for one in passes)][-2:]
+        rows.append([case["input"], case["size"].replace(" x ", "x"), *cells])
+    said = " ".join(_most(everything, op) for op in ops)
+    return f"{_table(head, rows)}\n\n{said}"
 
 
 def machine_code(everything: JSON) -> str:
@@ -178,11 +179,11 @@ def parts_of_pass(everything: JSON, one: JSON, last: bool) -> dict[str, float]:
 
 def instructions(everything: JSON) -> str:
     """Instructions that a warp issues for each of its rows of 32 voxels."""
-    head = ["input", "size", "pass", "load", "anchors", "runs' rows", "column", "epilogue"]
+    head = ["input", "pass", "load", "anchors", "runs' rows", "column", "epilogue"]
     head += ["other", "all", "a voxel", "clocks"]
     rows = []
     for case in _cases(everything, "signed map"):
-        if case["size"] not in ("128^3", "256^3"):
+        if case["size"] != SHOWN:
             continue
         for number, one in enumerate(case["passes"]):
             of = parts_of_pass(everything, one, last=number == 1)
@@ -192,7 +193,7 @@ def instructions(everything: JSON) -> str:
             shown += [of["epilogue"], of["other"], of["instructions"]]
             cells = [f"{n:.0f}" for n in shown]
             cells += [f"{of['instructions'] / 32:.1f}", f"{of['clocks']:.0f}"]
-            rows.append([case["input"], case["size"], f"{number + 1}", *cells])
+            rows.append([case["input"], ("first", "last")[number], *cells])
     return _table(head, rows)
 
 
@@ -203,28 +204,27 @@ BYTES = {"pack_bytes": 1.5, "link_rows": 1.0, "first pass": 4.5, "last pass": 8.
 def predictions(everything: JSON) -> str:
     """Times on paper. Nothing here was measured."""
     found = everything["machine code"]["found"]["planes"]
-    head = ["input", "work", "step", "issue, us", "memory, us", "together, us"]
+    head = ["work", *(f"{step}, us" for step in BYTES), "all, us", "memory alone, us"]
     rows = []
     cases = {
-        case["input"]: case for case in _cases(everything, "signed map") if case["size"] == "256^3"
+        case["input"]: case for case in _cases(everything, "signed map") if case["size"] == SHOWN
     }
-    for name in ("blobs", "50 %", "slanted plane"):
-        for work, voxels, width in (("256^3", 2**24, 256), ("512^3", 2**27, 512)):
-            first, last = cases[name]["passes"]
+    for work, voxels, width in (("256^3", 2**24, 256), ("512^3", 2**27, 512)):
+        for name, case in cases.items():
+            first, last = case["passes"]
+            if last["runs_warp"] == 0:
+                continue
             clocks = {
                 "pack_bytes": found["pack_bytes, 1024 voxels"]["alu_clocks"] / 32,
-                "link_rows": found["link_rows, a row"]["instructions"] / (width / 32),
+                "link_rows": found["link_rows, a row"]["alu_clocks"] / (width / 32),
                 "first pass": parts_of_pass(everything, first, last=False)["clocks"],
                 "last pass": parts_of_pass(everything, last, last=True)["clocks"],
             }
-            sums = [0.0, 0.0, 0.0]
-            for step, count in clocks.items():
-                issue = voxels / 32 * count / (MULTIPROCESSORS * SLOTS * CLOCK) * 1e6
-                memory = voxels * BYTES[step] / COPY * 1e6
-                each = [issue, memory, max(issue, memory)]
-                sums = [a + b for a, b in zip(sums, each, strict=True)]
-                rows.append([name, work, step, *(f"{t:.0f}" for t in each)])
-            rows.append([name, work, "**all**", *(f"**{t:.0f}**" for t in sums)])
+            memory = {step: voxels * count / COPY * 1e6 for step, count in BYTES.items()}
+            scale = voxels / 32 / (MULTIPROCESSORS * SLOTS * CLOCK) * 1e6
+            times = [max(count * scale, memory[step]) for step, count in clocks.items()]
+            cells = [f"{t:.0f}" for t in [*times, sum(times), sum(memory.values())]]
+            rows.append([f"{name}, {work}", *cells])
     return _table(head, rows)
 
 
