@@ -21,7 +21,7 @@ PROVIDER_TESTS = $(KERNEL_TESTS) $(wildcard tests/test_losses*.py tests/test_err
     tests/test_scipy_api.py tests/test_ops.py tests/test_real_maps.py tests/test_determinism.py)
 EMULATED = FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -m "not slow" -p no:cacheprovider
 
-.PHONY: help demo test test-levels lint wheel bench bench-compare asan emulator emulator-asan emulator-full env build clean distclean
+.PHONY: help demo test test-levels lint wheel bench bench-compare asan emulator emulator-asan emulator-full kernels-check env build clean distclean
 
 help:
 	@echo "make demo          train a small U-Net with the boundary loss on real lesions"
@@ -31,6 +31,7 @@ help:
 	@echo "make emulator      the CUDA kernels on the CPU; emulator-asan, emulator-full: more of it"
 	@echo "make gpu           all that a GPU can prove; by stages: $(GPU_STAGES)"
 	@echo "make gpu-keep      its results into benchmarks/results/. See docs/gpu.md"
+	@echo "make kernels-check the CUDA compiler's report: no kernel spills a register"
 	@echo "make lint          ruff and mypy"
 	@echo "make wheel         a wheel, in dist/"
 	@echo "make bench         fastdist against the other libraries, one thread, at most ten minutes"
@@ -69,6 +70,11 @@ test-levels: env
 	    FASTDIST_TEST_PROVIDERS=extension $(PY) -m pytest -q -m "not slow" \
 	        $(KERNEL_TESTS) $(wildcard tests/test_losses*.py tests/test_errors*.py) $(ARGS); \
 	done
+
+# The CUDA compiler's report of the last build, for these architectures; others are compiled for it.
+ARCHITECTURES ?= 7.5 8.0 9.0 12.0
+kernels-check: env
+	$(PY) scripts/kernel_report.py --check --arch $(ARCHITECTURES)
 
 lint: env
 	$(VENV)/bin/ruff check .

@@ -136,7 +136,7 @@ def make(steps: list[Step], link: list[str], output: Path) -> None:
         # Into another file first: a process that has the old library mapped keeps it.
         draft = output.with_name(f".{output.name}.{os.getpid()}")
         try:
-            _run([*link, "-o", str(draft)])
+            _show(_run([*link, "-o", str(draft)]))
             os.replace(draft, output)
         finally:
             draft.unlink(missing_ok=True)
@@ -181,7 +181,7 @@ def _plan(
     for source in _sources(".cu") if toolkit is not None else []:
         target = folder / f"{source.relative_to(SOURCES).as_posix()}.o"
         command = [str(toolkit.nvcc), *_for_nvcc(flags, compiler), *toolkit.flags]
-        command += [*includes, *architectures]
+        command += [*includes, *architectures, "-Xptxas", "-v"]
         command += ["-MD", "-MF", f"{target}.d", "-c", str(source)]
         steps.append(Step(source, target, command))
     return steps
@@ -258,11 +258,16 @@ def _compile(step: Step) -> None:
     step.target.parent.mkdir(parents=True, exist_ok=True)
     record.unlink(missing_ok=True)  # until the object is whole
     _say(f"  {step.source.relative_to(ROOT)}")
-    _run([*step.command, "-o", str(step.target)])
+    said = _run([*step.command, "-o", str(step.target)])
+    if "-Xptxas" in step.command:  # registers and spills, which scripts/kernel_report.py reads
+        step.target.with_name(step.target.name + ".ptxas").write_text(said, encoding="utf-8")
+        said = "\n".join(line for line in said.splitlines() if "warning" in line)
+    _show(said)
     record.write_text(shlex.join(step.command), encoding="utf-8")
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str]) -> str:
+    """What the command printed."""
     answer = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -270,8 +275,12 @@ def _run(command: list[str]) -> None:
         is_cuda = command[-1].endswith(".cu.o")
         hint = "\n(FASTDIST_CUDA=0 builds for the CPU alone)" if is_cuda else ""
         raise RuntimeError(f"failed: {shlex.join(command)}\n{answer.stdout}{hint}")
-    if answer.stdout.strip():
-        print(answer.stdout.rstrip(), flush=True)
+    return answer.stdout
+
+
+def _show(text: str) -> None:
+    if text.strip():
+        print(text.rstrip(), flush=True)
 
 
 def _compiler() -> list[str]:

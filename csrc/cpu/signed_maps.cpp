@@ -113,12 +113,13 @@ class SignedMap {
   // fg: bits of the class. known: bits of the voxels that are not ignored, or null if all are known.
   void compute(const uint64_t* fg, int64_t fg_count, const uint64_t* known, int64_t known_count) {
     const bool empty = fg_count == 0, full = fg_count == known_count && !options_.border;
+    bool enclosed = true;
     if (known_count == 0) {
       std::fill_n(map_, image_.voxels, Value(0));
     } else if (empty || full) {
       std::fill_n(map_, image_.voxels, empty ? empty_value() : full_value());
     } else {
-      if (options_.zero == Zero::kInner) inner(fg, known);
+      if (options_.zero == Zero::kInner) enclosed = inner(fg, known);
       else if (known) two_transforms(fg, known);
       else one_transform(fg);
       if (options_.normalize == Normalize::kDiagonal)
@@ -130,6 +131,10 @@ class SignedMap {
       each_marked(image_, ignored.as<uint64_t>(), map_, [](Value& value) { value = 0; });
     }
     if (options_.normalize == Normalize::kMax && !empty && !full) normalize_by_max(image_, fg, map_);
+    if (!enclosed) {  // a constant of its own, neither clipped nor normalised
+      const Value constant = full_value();
+      each_marked(image_, fg, map_, [=](Value& value) { value = constant; });
+    }
   }
 
  private:
@@ -184,8 +189,9 @@ class SignedMap {
     from_sites(bg, options_.border, epilogue(fg, outside));
   }
 
-  // The boundary is the class's own outermost voxels; seen from outside they are the nearest ones of the class.
-  void inner(const uint64_t* fg, const uint64_t* known) {
+  // The boundary is the class's own outermost voxels; seen from outside they are the nearest ones of the class. False, and
+  // zero inside, where known foreground and background nowhere touch: nothing encloses the class.
+  bool inner(const uint64_t* fg, const uint64_t* known) {
     Buffer planes(image_.bit_words() * 24);
     uint64_t* bg = planes.as<uint64_t>();
     uint64_t* boundary = bg + image_.bit_words();
@@ -193,14 +199,14 @@ class SignedMap {
     each_word(image_, bg, [&](int64_t at, uint64_t mask) { return (known ? known[at] : ~uint64_t(0)) & ~fg[at] & mask; });
     each_word(image_, outside, [&](int64_t at, uint64_t) { return ~fg[at]; });
     const bool any = inner_boundary(image_, fg, bg, options_.border, boundary);
-    if (any && !known) return from_sites(boundary, false, epilogue(fg, nullptr));
-    from_sites(fg, false, epilogue(fg, nullptr));
-    if (any) {
-      from_sites(boundary, false, epilogue(fg, outside));
-    } else {  // known foreground and background nowhere touch: nothing encloses the class
-      const Value constant = full_value();
-      each_marked(image_, fg, map_, [=](Value& value) { value = constant; });
+    if (any && !known) {
+      from_sites(boundary, false, epilogue(fg, nullptr));
+      return true;
     }
+    from_sites(fg, false, epilogue(fg, nullptr));
+    if (any) from_sites(boundary, false, epilogue(fg, outside));
+    else each_marked(image_, fg, map_, [](Value& value) { value = 0; });
+    return any;
   }
 
   const Image& image_;

@@ -105,8 +105,9 @@ void make_planes(const PackArguments& a, int64_t sets, int64_t images, bool bord
     default: launch_pack<uint64_t>(a, sets, context); break;
   }
   // Of three planes the last is made later, by inner_boundary, which links its rows itself; these are linked for nothing.
-  LinkArguments link{a.out, units * a.planes * a.rows, a.rows, a.width, a.words, a.planes, border, a.mask_plane};
-  const int64_t warps = kPackThreads / 32;
+  LinkArguments link{a.out, units * a.planes * a.rows, a.rows, a.width, a.words, a.planes, border, a.mask_plane, 1};
+  while (link.group < std::min(a.words, kLanes)) link.group *= 2;
+  const int64_t warps = kPackThreads / link.group;
   const Grid grid{(link.all_rows + warps - 1) / warps, kPackThreads};
   launch("link_rows", link_rows<kPackThreads>, grid, context.stream, link);
 }

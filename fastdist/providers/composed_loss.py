@@ -18,9 +18,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-# Torch compares and reduces these only partly; int64 keeps every value that can be a class.
-_PARTLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
-
 
 def on_host(tensor: Tensor) -> bool:
     """Whether the host may look at the values: those on a device it would have to wait for."""
@@ -224,10 +221,8 @@ def check_spacing(item_spacing: Tensor) -> None:
 
 
 def _comparable(target: Tensor) -> Tensor:
-    # On a device nothing has checked that the labels and the numbers they are compared with fit
-    # each other's dtype, and torch wraps the number: uint8 255 would equal -1.
-    narrow = not on_host(target) and not target.is_floating_point()
-    return target.to(torch.int64) if narrow or target.dtype in _PARTLY_SUPPORTED else target
+    # Torch wraps the number that it compares with: uint8 255 would equal -1.
+    return target if target.is_floating_point() else target.to(torch.int64)
 
 
 def both(known: Tensor | None, further: Tensor) -> Tensor:

@@ -10,6 +10,7 @@
 //   AnyFloat     float    relative error of a few 2^-24
 //   AnyDouble    double
 //
+// kInfinite: whole numbers among which far() is an infinity, so that sums with it need no test.
 // kBlocks: blocks of 512 threads that a multiprocessor shall hold in the column pass, hence registers: 64 a thread for 2.
 #pragma once
 
@@ -24,6 +25,7 @@ struct ExactFloat {
   using Value = float;
   static constexpr int kBlocks = 2;
   static constexpr bool kWhole = true;
+  static constexpr bool kInfinite = true;
   static FASTDIST_DEVICE float far() { return __int_as_float(0x7f800000); }
   // Below 2^23; the bits of 2^23 + d are those of 2^23 with d in their low end. The conversion instruction has a quarter of the
   // rate.
@@ -34,6 +36,7 @@ struct Int {
   using Value = int;
   static constexpr int kBlocks = 1;
   static constexpr bool kWhole = true;
+  static constexpr bool kInfinite = false;
   static FASTDIST_DEVICE int far() { return 1 << 30; }
   static FASTDIST_DEVICE int of(int d) { return d; }
 };
@@ -42,6 +45,7 @@ struct Long {
   using Value = int64_t;
   static constexpr int kBlocks = 1;
   static constexpr bool kWhole = true;
+  static constexpr bool kInfinite = false;
   static FASTDIST_DEVICE int64_t far() { return int64_t(1) << 62; }
   static FASTDIST_DEVICE int64_t of(int d) { return d; }
 };
@@ -50,6 +54,7 @@ struct AnyFloat {
   using Value = float;
   static constexpr int kBlocks = 2;
   static constexpr bool kWhole = false;
+  static constexpr bool kInfinite = false;
   static FASTDIST_DEVICE float far() { return __int_as_float(0x7f800000); }
   static FASTDIST_DEVICE float of(int d) { return float(d); }
 };
@@ -58,6 +63,7 @@ struct AnyDouble {
   using Value = double;
   static constexpr int kBlocks = 1;
   static constexpr bool kWhole = false;
+  static constexpr bool kInfinite = false;
   static FASTDIST_DEVICE double far() { return __longlong_as_double(0x7ff0000000000000LL); }
   static FASTDIST_DEVICE double of(int d) { return double(d); }
 };
@@ -78,5 +84,7 @@ template <class T>
 FASTDIST_DEVICE T smaller(T a, T b) { return b < a ? b : a; }
 FASTDIST_DEVICE float smaller(float a, float b) { return fminf(a, b); }
 FASTDIST_DEVICE double smaller(double a, double b) { return fmin(a, b); }
+FASTDIST_DEVICE float larger(float a, float b) { return fmaxf(a, b); }
+FASTDIST_DEVICE double larger(double a, double b) { return fmax(a, b); }
 
 }  // namespace fastdist::cuda

@@ -33,24 +33,24 @@ FASTDIST_DEVICE uint32_t voxels_of_word(int64_t width, int word) {
   return left >= 32 ? 0xffffffffu : left <= 0 ? 0u : (1u << left) - 1u;
 }
 
-// The largest value of the lanes before this one.
-FASTDIST_DEVICE int largest_before(int value, int lane, int none) {
-  for (int step = 1; step < kLanes; step *= 2) {
-    const int other = __shfl_up_sync(0xffffffffu, value, step);
+// The largest value of the lanes before this one, in groups of so many lanes.
+FASTDIST_DEVICE int largest_before(int value, int lane, int none, int group = kLanes) {
+  for (int step = 1; step < group; step *= 2) {
+    const int other = __shfl_up_sync(0xffffffffu, value, step, group);
     if (lane >= step && other > value) value = other;
   }
-  const int previous = __shfl_up_sync(0xffffffffu, value, 1);
+  const int previous = __shfl_up_sync(0xffffffffu, value, 1, group);
   return lane == 0 ? none : previous;
 }
 
 // The smallest value of the lanes behind this one.
-FASTDIST_DEVICE int smallest_behind(int value, int lane, int none) {
-  for (int step = 1; step < kLanes; step *= 2) {
-    const int other = __shfl_down_sync(0xffffffffu, value, step);
-    if (lane + step < kLanes && other < value) value = other;
+FASTDIST_DEVICE int smallest_behind(int value, int lane, int none, int group = kLanes) {
+  for (int step = 1; step < group; step *= 2) {
+    const int other = __shfl_down_sync(0xffffffffu, value, step, group);
+    if (lane + step < group && other < value) value = other;
   }
-  const int next = __shfl_down_sync(0xffffffffu, value, 1);
-  return lane == kLanes - 1 ? none : next;
+  const int next = __shfl_down_sync(0xffffffffu, value, 1, group);
+  return lane == group - 1 ? none : next;
 }
 
 // What a row's first 4 bytes a word, `bits`, hold when its edges are looked for.
@@ -240,6 +240,30 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, 2) void pack(PackArguments a) {
   }
 }
 
+// The same for rows of at most `group` words, a power of two: so many lanes each, side by side in a warp.
+FASTDIST_DEVICE void link_short_row(RowWord* row, bool mine, int64_t width, int words, Outside outside, int word, int group) {
+  const int base = word * 32, end_word = int(width >> 5), last = words - 1;
+  const uint32_t end_bit = 1u << (width & 31), set = outside.set;
+  mine = mine && word < words;
+  const uint32_t bits = mine ? row[word].bits : 0u;
+  const uint32_t previous = __shfl_up_sync(0xffffffffu, bits, 1, group);
+  uint32_t edges = bits ^ (bits << 1 | (word == 0 ? set : previous >> 31));
+  const uint32_t last_bit = bits >> ((width - 1) & 31) & 1;
+  if (word == end_word) edges &= ~end_bit;
+  if (word == end_word && outside.known && last_bit != set) edges |= end_bit;
+  if (word == 0 && !outside.known) edges &= ~1u;
+  if (!mine) edges = 0;
+  const int before = largest_before(edges ? base + highest_bit(edges) : kNoEdgeBefore, word, kNoEdgeBefore, group);
+  int after = smallest_behind(edges ? base + lowest_bit(edges) : kNoEdgeAfter, word, kNoEdgeAfter, group);
+  // The edge at the row's end, where that is no bit of the last word.
+  const bool ends = outside.known && (width & 31) == 0 && (__shfl_sync(0xffffffffu, last_bit, last, group) != set);
+  if (ends && after == kNoEdgeAfter) after = int(width);
+  if (!mine) return;
+  row[word].edges = edges;
+  row[word].before = before == kNoEdgeBefore ? before : before - base;
+  row[word].after = after == kNoEdgeAfter ? after : after - base;
+}
+
 struct LinkArguments {
   RowWord* words;      // [units][planes][rows][words]
   int64_t all_rows;    // of all units and planes
@@ -248,16 +272,24 @@ struct LinkArguments {
   int planes;
   bool border;         // the outside of the image is outside of every class
   bool mask_plane;     // as in PackArguments
+  int group;           // lanes of a row: a power of two
 };
 
-// A warp links a row. Templated so that several files may include it.
+// A warp links a row, or several short ones. Templated so that several files may include it.
 template <int kThreads>
 FASTDIST_KERNEL FASTDIST_BOUNDS(kThreads, 4) void link_rows(LinkArguments a) {
-  const int64_t row = int64_t(blockIdx.x) * (kThreads / 32) + (threadIdx.x >> 5);
-  if (row >= a.all_rows) return;
-  const bool first = row / a.rows % a.planes == 0;
-  const Outside outside{a.border, first && !a.mask_plane};
-  link_row(a.words + row * a.count, a.width, a.count, outside, Row::kClasses, int(threadIdx.x) & 31);
+  const int lane = int(threadIdx.x) & 31;
+  if (a.group == kLanes) {
+    const int64_t row = int64_t(blockIdx.x) * (kThreads / 32) + (threadIdx.x >> 5);
+    if (row >= a.all_rows) return;
+    const Outside outside{a.border, row / a.rows % a.planes == 0 && !a.mask_plane};
+    link_row(a.words + row * a.count, a.width, a.count, outside, Row::kClasses, lane);
+    return;
+  }
+  const int64_t row = int64_t(blockIdx.x) * (kThreads / unsigned(a.group)) + threadIdx.x / unsigned(a.group);
+  const bool mine = row < a.all_rows, first = a.planes == 1 || row / a.rows % a.planes == 0;
+  link_short_row(a.words + row * a.count, mine, a.width, a.count, Outside{a.border, first && !a.mask_plane},
+                 lane & (a.group - 1), a.group);
 }
 
 }  // namespace fastdist::cuda

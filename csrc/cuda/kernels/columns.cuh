@@ -107,7 +107,7 @@ struct Column {
   }
 };
 
-// The source of row y among rows lo..hi. Outward, until nothing further away can win.
+// The source of row y among rows lo..hi. Outward, two distances a turn, until nothing further away can win.
 template <class A, bool kShared>
 FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Value weight, int y, int lo, int hi) {
   using Value = typename A::Value;
@@ -116,18 +116,20 @@ FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Valu
   int d = 0;
   if (lo > y) d = lo - y;
   if (y > hi) d = y - hi;
-  for (; y - d >= lo || y + d <= hi; ++d) {
+  const int most = y - lo > hi - y ? y - lo : hi - y;
+  int left = y - d, right = y + d;
+  for (; d <= most; d += 2, left -= 2, right += 2) {
     const Value cost = cost_of<A>(weight, d);
     if (!(cost < best)) break;
-    FASTDIST_COUNT("anchor candidates", (y - d >= lo) + (d > 0 && y + d <= hi));
-    if (y - d >= lo) {
-      const Value sum = column(y - d) + cost;
-      if (sum < best) best = sum, source = y - d;
-    }
-    if (y + d <= hi) {
-      const Value sum = column(y + d) + cost;
-      if (sum < best) best = sum, source = y + d;
-    }
+    FASTDIST_COUNT("anchor candidates", 4);
+    // Beyond its end a side takes the end again, at too high a cost: that changes nothing.
+    const Value next = cost_of<A>(weight, d + 1);
+    const int at[4] = {left > lo ? left : lo, right < hi ? right : hi, left - 1 > lo ? left - 1 : lo,
+                       right + 1 < hi ? right + 1 : hi};
+    const Value sums[4] = {column(at[0]) + cost, column(at[1]) + cost, column(at[2]) + next, column(at[3]) + next};
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+      if (sums[k] < best) best = sums[k], source = at[k];
   }
   FASTDIST_COUNT_WARP("anchor distances, warp", d - (lo > y ? lo - y : y > hi ? y - hi : 0) + 1);
   FASTDIST_COUNT_WARP("anchors, warp", 1);
@@ -149,7 +151,7 @@ FASTDIST_DEVICE void relax(const Column<A, kShared>& column, typename A::Value w
     if constexpr (A::kWhole) {
       const Value slope = weight * d, sum = multiply_add(slope, d, f);
 #pragma unroll
-      for (int k = 0; k < kRun; ++k) best[k] = smaller(best[k], multiply_add(slope, Value(2 * k), sum));
+      for (int k = 0; k < kRun; ++k) best[k] = smaller(best[k], k == 0 ? sum : multiply_add(slope, Value(2 * k), sum));
     } else {
 #pragma unroll
       for (int k = 0; k < kRun; ++k) {
@@ -170,6 +172,21 @@ FASTDIST_DEVICE void run_squares(const ColumnTables& tables, typename A::Value w
   const uint32_t above = shift + kRun == 32 ? 0u : edges & (0xffffffffu << (shift + kRun));
   const int from = below ? (y & ~31) + highest_bit(below) : tables.before(cell);
   const int to = above ? (y & ~31) + lowest_bit(above) : tables.after(cell);
+  if constexpr (A::kInfinite) {  // infinity stays infinity, whatever is added
+    float before = from == kNoEdgeBefore ? A::far() : A::of(y + 1 - from);
+    float after[kRun];
+    after[kRun - 1] = to == kNoEdgeAfter ? A::far() : A::of(to - (y + kRun - 1));
+    const uint32_t bits = edges >> shift;
+#pragma unroll
+    for (int k = kRun - 2; k >= 0; --k) after[k] = bits & (2u << k) ? 1.0f : after[k + 1] + 1.0f;
+#pragma unroll
+    for (int k = 0; k < kRun; ++k) {
+      if (k > 0) before = bits & (1u << k) ? 1.0f : before + 1.0f;
+      const float d = smaller(before, after[k]);
+      squares[k] = weight * d * d;
+    }
+    return;
+  }
   int ahead[kRun], behind = y + 1 - from;
   ahead[kRun - 1] = to - (y + kRun - 1);
 #pragma unroll
@@ -302,9 +319,9 @@ class ColumnPass {
       const int64_t step = a_.row_step * a_.width;
       const Value* from = a_.sources[side] + voxel(first);
 #pragma unroll 8
-      for (int i = 0; i < count; ++i) {
+      for (int i = 0; i < count; ++i, from += step) {
         Value value = A::far();
-        if (x_ < a_.width) value = from[i * step];
+        if (x_ < a_.width) value = *from;
         if constexpr (A::kWhole && sizeof(Value) == 8) {
           if (a_.key_shift >= 0 && value < A::far()) value += int64_t(first + i) << a_.key_shift;
         }
@@ -329,7 +346,7 @@ class ColumnPass {
           value = row_square<A>(word, lane_, a_.width, row_weight, one_sided);
         }
       } else {
-        value = row_square<A>(word, lane_, a_.width, row_weight, one_sided);
+        value = row_square<A>(word, lane_, int(a_.width), row_weight, one_sided);
       }
       any = any || value < A::far();
       tile[i * kLanes + lane_] = value;
@@ -420,7 +437,8 @@ class ColumnPass {
         take_root(values[k], &root);
         float value = sign(root, inside >> k & 1);
         if (status.split) value = special(status, side, y + k, value);
-        if (write >> k & 1) out[k * step] = value;
+        if (write >> k & 1) *out = value;
+        out += step;
       }
     }
   }

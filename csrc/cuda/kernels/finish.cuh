@@ -41,8 +41,8 @@ struct Signs {
       : scale(Out(lengths.scale)), inside_shift(Out(lengths.inside_shift)), outside_shift(Out(lengths.outside_shift)),
         clip(Out(largest)) {}
   FASTDIST_DEVICE Out operator()(Out root, bool inside) const {
-    const Out distance = product(root, scale), value = inside ? inside_shift - distance : distance - outside_shift;
-    return value < -clip ? -clip : value > clip ? clip : value;
+    const Out distance = product(root, scale), value = (inside ? inside_shift : -outside_shift) + (inside ? -distance : distance);
+    return smaller(larger(value, -clip), clip);
   }
 };
 

@@ -21,7 +21,7 @@ FASTDIST_DEVICE Edges edges_around(const RowWord& word, int lane) {
 // The squared distance of the word's voxel `lane` to the nearest voxel of the other kind in its row; one-sided, voxels whose
 // bit is clear are at distance 0.
 template <class A>
-FASTDIST_DEVICE typename A::Value row_square(const RowWord& word, int lane, int64_t width, typename A::Value weight,
+FASTDIST_DEVICE typename A::Value row_square(const RowWord& word, int lane, int width, typename A::Value weight,
                                              bool one_sided) {
   const Edges edges = edges_around(word, lane);
   const int behind = lane + 1 - edges.before, ahead = edges.after - lane;
@@ -83,7 +83,7 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kRowThreads, 2) void rows(RowsArguments<A> a) {
           continue;
         }
       }
-      a.results[side][to] = row_square<A>(from, lane, a.width, Value(weight), a.one_sided || status.split);
+      a.results[side][to] = row_square<A>(from, lane, int(a.width), Value(weight), a.one_sided || status.split);
     }
   }
 }
