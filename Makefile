@@ -111,7 +111,7 @@ asan: env
 # memory, with blocks and threads in reverse.
 emulator: env
 	$(PY) scripts/compile_emulator.py
-	FASTDIST_EMULATOR_SCHEDULE=forward $(EMULATED) $(PROVIDER_TESTS) $(ARGS)
+	FASTDIST_EMULATOR_SCHEDULE=forward $(EMULATED) $(PROVIDER_TESTS) tests/test_emulator_ops.py $(ARGS)
 	FASTDIST_EMULATOR_SCHEDULE=reverse FASTDIST_EMULATOR_SHARED_BYTES=8192 $(EMULATED) $(KERNEL_TESTS) $(ARGS)
 
 emulator-asan: env

@@ -192,6 +192,6 @@ def test_an_activation_that_changes_the_shape():
 def test_a_narrow_label_is_not_mistaken_for_a_negative_ignore_index(provider):
     labels = LABELS.to(torch.uint8)
     labels[1, 2, 3] = 255  # modulo 2^8 it would be -1
+    loss = BoundaryLoss(softmax=True, ignore_index=-1)
     for maps in (None, torch.zeros(LOGITS.shape)):
-        loss = BoundaryLoss(softmax=True, ignore_index=-1)
         assert_refused(lambda m=maps: loss(LOGITS, labels, dist_map=m), ValueError, ["255"])
