@@ -50,8 +50,10 @@ env:
 
 build: env
 
+# Without a GPU the demo needs no CUDA kernels, which take nvcc minutes; `make test` compiles them.
 demo:
-	@scripts/make_env.sh $(VENV) $(PYTHON) demo
+	@if [ ! -f fastdist/_extension.so ] && ! nvidia-smi -L >/dev/null 2>&1; then export FASTDIST_CUDA=$${FASTDIST_CUDA:-0}; fi; \
+	    scripts/make_env.sh $(VENV) $(PYTHON) demo
 	$(PY) -m examples.lesions $(ARGS)
 
 test: env
