@@ -20,7 +20,8 @@ namespace {
       error == cudaErrorUnsupportedPtxVersion) {
     const std::string number = known ? std::to_string(properties.major) + "." + std::to_string(properties.minor) : "?";
     text += ". The library was compiled for " FASTDIST_CUDA_ARCHITECTURES ", this GPU (";
-    text += (known ? properties.name : "unknown") + std::string(") is ") + number + ": install it again with TORCH_CUDA_ARCH_LIST=" + number;
+    text += known ? properties.name : "unknown";
+    text += ") is " + number + ": install it again with TORCH_CUDA_ARCH_LIST=" + number;
   } else if (error == cudaErrorInsufficientDriver) {
     text += ". The library was compiled with CUDA " + std::to_string(CUDART_VERSION / 1000) +
             ", which needs a newer NVIDIA driver" + (CUDART_VERSION >= 13000 ? " (580 or later)" : "") +

@@ -46,8 +46,11 @@ void set_predicate(Element type, Predicate predicate, PackArguments* a) {
     if (real) a->significant >>= 1;  // -0.0 is zero, NaN is not
   } else if (real) {
     // Positive floating numbers have the order of their bits: from the one behind 1/2 to infinity.
-    const uint64_t half = type == Element::kF16 ? 0x3800 : type == Element::kBF16 ? 0x3f00 : type == Element::kF32 ? 0x3f000000 : 0x3fe0000000000000;
-    const uint64_t infinity = type == Element::kF16 ? 0x7c00 : type == Element::kBF16 ? 0x7f80 : type == Element::kF32 ? 0x7f800000 : 0x7ff0000000000000;
+    const auto bits_in = [type](uint64_t f16, uint64_t bf16, uint64_t f32, uint64_t f64) {
+      return type == Element::kF16 ? f16 : type == Element::kBF16 ? bf16 : type == Element::kF32 ? f32 : f64;
+    };
+    const uint64_t half = bits_in(0x3800, 0x3f00, 0x3f000000, 0x3fe0000000000000);
+    const uint64_t infinity = bits_in(0x7c00, 0x7f80, 0x7f800000, 0x7ff0000000000000);
     a->least = half + 1;
     a->span = infinity - a->least;
   } else if (is_signed_type(type)) {
