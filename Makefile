@@ -19,7 +19,7 @@ SHELL := /bin/bash
 KERNEL_TESTS = $(wildcard tests/test_edt*.py tests/test_labels*.py tests/test_signed*.py tests/test_indices*.py)
 PROVIDER_TESTS = $(KERNEL_TESTS) $(wildcard tests/test_losses*.py tests/test_errors*.py tests/test_arrays.py \
     tests/test_scipy_api.py tests/test_ops.py tests/test_real_maps.py tests/test_determinism.py)
-EMULATED = FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -m "not slow" -p no:cacheprovider
+EMULATED = FASTDIST_REQUIRE_EXTENSION=0 FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -m "not slow" -p no:cacheprovider
 
 .PHONY: help demo test test-levels lint wheel bench bench-compare asan emulator emulator-asan emulator-full kernels-check env build clean distclean
 
@@ -124,7 +124,7 @@ emulator-full: emulator emulator-asan
 	for schedule in forward reverse shuffled; do \
 	    for bytes in 8192 232448; do \
 	        FASTDIST_EMULATOR_SCHEDULE=$$schedule FASTDIST_EMULATOR_SHARED_BYTES=$$bytes FASTDIST_EMULATOR_CHECK=1 \
-	            FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -p no:cacheprovider $(PROVIDER_TESTS) tests/test_fuzz.py $(ARGS); \
+	            FASTDIST_REQUIRE_EXTENSION=0 FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -p no:cacheprovider $(PROVIDER_TESTS) tests/test_fuzz.py $(ARGS); \
 	    done; \
 	done
 
