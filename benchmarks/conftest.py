@@ -157,7 +157,7 @@ def contest(request: pytest.FixtureRequest) -> Any:
     def run(case: Case) -> dict[str, Any]:
         case.check()
         patience = option("--patience") or PATIENCE[option("--full")]
-        rounds = option("--rounds") or ROUNDS[option("--full")]
+        rounds = case.stretch * (option("--rounds") or ROUNDS[option("--full")])
         if timing is None:
             for _ in range(rounds):
                 case.others(patience)

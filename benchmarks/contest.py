@@ -31,9 +31,11 @@ class Entrant:
     within: Callable[[], AbstractContextManager] = nullcontext  # entered outside the timed part
     tolerance: float = 1e-4
     exact: bool = True  # else its error is shown, and is no failure
+    warm_up: bool = False  # its first call compiles or loads something: one more before it
     error: float | None = None
     peak: int | None = None  # bytes beyond those in use before, what it returns included
     samples: dict[str, list[float]] = field(default_factory=lambda: {"wall": [], "cpu": []})
+    turns: list[int | None] = field(default_factory=list)  # by round: the first of its samples
 
     def once(self) -> Any:
         cpu, wall = time.process_time(), time.perf_counter()
@@ -45,6 +47,8 @@ class Entrant:
     def first(self) -> None:
         """The call whose result is checked; it counts where it is too long to be repeated often."""
         with self.within():
+            if self.warm_up:
+                self.call()
             result, self.peak = peak_beyond(self.once)
             self.judge(result)
         if self.samples["cpu"][0] < LONG:
@@ -80,11 +84,12 @@ class Entrant:
                     break
 
     def summary(self) -> dict[str, Any]:
-        """Medians and interquartile ranges in seconds, by each clock."""
+        """Medians, interquartile ranges and shortest times in seconds, by each clock."""
         found: dict[str, Any] = {}
         for clock, samples in self.samples.items():
             found[clock] = median(samples)
             found[f"{clock}_iqr"] = iqr(samples)
+            found[f"{clock}_min"] = min(samples)
         calls = len(next(iter(self.samples.values())))
         found.update(calls=calls, max_error=self.error, peak_bytes=self.peak)
         return found if self.exact else {**found, "approximate": True}
@@ -108,7 +113,8 @@ class Case:
     floors: dict[str, float] = field(default_factory=dict)  # other library -> smallest ratio
     ceiling: float | None = None  # largest allowed ns/voxel
     patience: float = float("inf")  # seconds for each peer, where ours matters more than they do
-    stretch: float = 1.0  # times the run's patience, where the differences looked for are small
+    beyond: str | None = None  # an entrant: what the others take more than it is of interest
+    stretch: int = 1  # times the run's rounds and patience, where differences are small
     details: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)  # peer -> how to install it
     clock: str = "cpu"  # by which the libraries are compared
@@ -132,7 +138,10 @@ class Case:
         """One round: everybody in turn, ours last, warm, ready for the call pytest times."""
         budget *= self.stretch
         for entrant in [*self.entrants[1:], self.ours]:
+            before = len(entrant.samples[self.clock])
             entrant.visit(budget if entrant is self.ours else min(budget, self.patience))
+            visited = len(entrant.samples[self.clock]) > before
+            entrant.turns.append(before if visited else None)
 
     def result(self) -> dict[str, Any]:
         """The JSON record."""
@@ -160,6 +169,7 @@ class Case:
             "task": self.task,
             "voxels": self.voxels,
             **self.details,
+            **self._added(),
             "ours": self.ours.name,
             "clock": self.clock,
             "libraries": libraries,
@@ -168,3 +178,24 @@ class Case:
             "missing": self.missing,
             "failed": self.failed,
         }
+
+    def _added(self) -> dict[str, Any]:
+        """What each entrant takes more than `beyond`, as a share of it: shortest against shortest.
+
+        Of the rounds that both took part in, one sample each: a machine's noise only adds.
+        """
+        base = next((one for one in self.entrants if one.name == self.beyond), None)
+        if base is None:
+            return {}
+        found: dict[str, dict[str, float]] = {}
+        for one in self.entrants:
+            turns = zip(one.turns, base.turns, strict=True)
+            shared = [(i, j) for i, j in turns if i is not None and j is not None]
+            if one is not base and shared:
+                found[one.name] = {
+                    clock: min(samples[i] for i, _ in shared)
+                    / min(base.samples[clock][j] for _, j in shared)
+                    - 1
+                    for clock, samples in one.samples.items()
+                }
+        return {"beyond": base.name, "added": found}

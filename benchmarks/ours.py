@@ -48,6 +48,7 @@ def numba_entrant(
         call,
         partial(difference, want),
         within=lambda: providers.forced("numba"),
+        warm_up=True,
     )
 
 

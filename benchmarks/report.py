@@ -37,7 +37,6 @@ HEADLINES = (
     "boundary loss, forward + backward, B2 C5 128^3 float32",
 )
 STEP = "Dice + CE + boundary loss, "
-ALONE = "Dice + CE alone"
 TASKS_OF_THEIR_OWN = ("adversarial inputs", "memory", "errors of maps", "training step")
 
 
@@ -127,15 +126,16 @@ def _steps(cases: dict[str, Any]) -> list[str]:
         if case["task"] != "training step":
             continue
         clock = clock_of(case)
-        times = {k: s[clock] for k, s in case["libraries"].items()}
+        alone = case["libraries"][case["beyond"]]
         added = ", ".join(
-            f"{library.removeprefix(STEP)} {time / times[ALONE] - 1:+.1%}"
-            for library, time in times.items()
+            f"{library.removeprefix(STEP)} {share[clock]:+.1%}"
+            for library, share in case["added"].items()
             if library.startswith(STEP)
         )
         lines += [
-            f"{name[0].upper()}{name[1:]}: {seconds(times[ALONE])} with Dice + CE alone; with"
-            f" the boundary loss added by {added}.",
+            f"{name[0].upper()}{name[1:]}: {seconds(alone[clock])} with {case['beyond']} (IQR"
+            f" {alone[f'{clock}_iqr'] / alone[clock]:.0%}); the boundary loss adds to the shortest"
+            f" step: {added}.",
             "",
         ]
     return lines

@@ -75,7 +75,7 @@ def test_pictures_named_in_the_documents_are_there():
 @pytest.fixture
 def two_runs(tmp_path):
     """A run of one case, and a function that compares it with a changed one."""
-    summary = {"cpu": 1.0, "cpu_iqr": 0.02, "wall": 1.0, "wall_iqr": 0.02}
+    summary = {"cpu": 1.0, "cpu_iqr": 0.02, "cpu_min": 1.0, "wall": 1.0, "wall_iqr": 0.02}
     base = {
         "cases": {
             "a map": {
@@ -85,10 +85,11 @@ def two_runs(tmp_path):
         }
     }
 
-    def exit_status(ours: float, theirs: float) -> int:
+    def exit_status(ours: float, theirs: float, shortest: float | None = None) -> int:
         new = copy.deepcopy(base)
-        new["cases"]["a map"]["libraries"]["fastdist"]["cpu"] = ours
-        new["cases"]["a map"]["libraries"]["SciPy"]["cpu"] = theirs
+        libraries = new["cases"]["a map"]["libraries"]
+        libraries["fastdist"].update(cpu=ours, cpu_min=shortest or ours)
+        libraries["SciPy"].update(cpu=theirs, cpu_min=theirs)
         paths = [tmp_path / "base.json", tmp_path / "new.json"]
         for path, run in zip(paths, (base, new), strict=True):
             path.write_text(json.dumps(run))
@@ -105,3 +106,4 @@ def test_the_gate_passes_what_is_within_the_spread_or_the_machines_doing(two_run
     assert two_runs(ours=1.05, theirs=1.0) == 0
     assert two_runs(ours=1.3, theirs=1.3) == 0
     assert two_runs(ours=0.5, theirs=1.0) == 0
+    assert two_runs(ours=1.3, theirs=1.0, shortest=1.02) == 0
