@@ -14,6 +14,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.record import newest, read
@@ -61,7 +62,8 @@ def changes(base: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, float,
     clock = clock_of(new)
     if "libraries" not in base or clock != clock_of(base):
         return []
-    keys = (clock, f"{clock}_min")
+    libraries = [*base["libraries"].values(), *new["libraries"].values()]
+    keys = [key for key in (clock, f"{clock}_min") if all(key in one for one in libraries)]
     drift = {key: _drift(base["libraries"], new["libraries"], key) for key in keys}
     found = []
     for library, after in new["libraries"].items():
@@ -75,13 +77,13 @@ def changes(base: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, float,
 
 
 def _drift(base: dict[str, Any], new: dict[str, Any], clock: str) -> float:
-    """By which factor the machine was slower in the new run, seen at the other libraries."""
+    """By which factor the machine was slower in the new run: the median of the other libraries'."""
     ratios = [
         new[library][clock] / base[library][clock]
         for library in new
         if library in base and OURS not in library
     ]
-    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else 1.0
+    return median(ratios) if ratios else 1.0
 
 
 if __name__ == "__main__":

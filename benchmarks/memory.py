@@ -7,11 +7,13 @@ the logits' gradient) is taken off.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,28 @@ def peak_beyond(call: Callable[[], Any]) -> tuple[Any, int | None]:
         return call(), None
     kept = call()
     return kept, max(0, _status("VmHWM") - before)
+
+
+@contextmanager
+def kept_pages() -> Iterator[None]:
+    """Let glibc keep the pages that are freed, where it is glibc that runs.
+
+    As it comes it returns a network's large activations to the system and takes them anew in every
+    step; what that costs depends on who ran before, and exceeds what a loss adds.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is None:
+        yield
+        return
+    trim, mmap_threshold, mmap_max = -1, -3, -4  # <malloc.h>
+    mallopt(mmap_max, 0)
+    mallopt(trim, 2**31 - 1)
+    try:
+        yield
+    finally:  # what a process that has freed large arrays has come to by itself
+        mallopt(mmap_max, 65536)
+        mallopt(mmap_threshold, 2**25)
+        mallopt(trim, 2**26)
 
 
 def _status(key: str) -> int:
