@@ -35,7 +35,7 @@ help:
 	@echo "make lint          ruff and mypy"
 	@echo "make wheel         a wheel, in dist/"
 	@echo "make bench         fastdist against the other libraries, one thread, at most ten minutes"
-	@echo "make bench-compare BASE=old.json   what got slower since; NEW= another than the newest"
+	@echo "make bench-compare BASE=old.json   what got slower since (BASE=\"a.json b.json\": than in both)"
 	@echo "make build         compile csrc/ again, what has changed of it"
 	@echo "make clean         what was built; make distclean: the environment too"
 	@echo
@@ -94,8 +94,8 @@ bench: env
 	$(PY) -m benchmarks.plot
 
 bench-compare: env
-	@test -n "$(BASE)" || { echo "make bench-compare BASE=results.json: the run to compare with"; exit 2; }
-	$(PY) -m benchmarks.compare $(BASE) $(NEW)
+	@test -n "$(BASE)" || { echo "make bench-compare BASE=results.json: the run to compare with, or several"; exit 2; }
+	$(PY) -m benchmarks.compare $(BASE) $(if $(NEW),--new $(NEW))
 
 # With the Python and torch that are there, on a machine that need not have a network: no env.
 gpu $(GPU_STAGES) gpu-keep: export REHEARSE := $(REHEARSE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +161,12 @@ def contest(request: pytest.FixtureRequest) -> Any:
         rounds = case.stretch * (option("--rounds") or ROUNDS[option("--full")])
         if timing is None:
             for _ in range(rounds):
-                case.others(patience)
+                case.round(patience)
         else:
             timing.group = case.task
             with case.ours.within():
-                timing.pedantic(case.ours.once, setup=lambda: case.others(patience), rounds=rounds)
+                setup = partial(case.before_ours, patience)
+                timing.pedantic(case.ours.once, setup=setup, rounds=rounds)
         result = case.result()
         if timing is None and option("--kernels"):
             from benchmarks.gpu.kernels import kernel_times

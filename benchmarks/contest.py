@@ -35,7 +35,6 @@ class Entrant:
     error: float | None = None
     peak: int | None = None  # bytes beyond those in use before, what it returns included
     samples: dict[str, list[float]] = field(default_factory=lambda: {"wall": [], "cpu": []})
-    turns: list[int | None] = field(default_factory=list)  # by round: the first of its samples
 
     def once(self) -> Any:
         cpu, wall = time.process_time(), time.perf_counter()
@@ -134,14 +133,26 @@ class Case:
                 self.failed[peer.name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         self.entrants = [one for one in self.entrants if one.name not in self.failed]
 
+    def round(self, budget: float) -> None:
+        """Everybody in turn, ours last."""
+        self.others(budget)
+        self.ours.visit(budget * self.stretch)
+
     def others(self, budget: float) -> None:
-        """One round: everybody in turn, ours last, warm, ready for the call pytest times."""
-        budget *= self.stretch
-        for entrant in [*self.entrants[1:], self.ours]:
-            before = len(entrant.samples[self.clock])
-            entrant.visit(budget if entrant is self.ours else min(budget, self.patience))
-            visited = len(entrant.samples[self.clock]) > before
-            entrant.turns.append(before if visited else None)
+        for entrant in self.entrants[1:]:
+            as_ours = entrant.name == self.beyond  # all rounds
+            entrant.visit(float("inf") if as_ours else min(budget * self.stretch, self.patience))
+
+    def before_ours(self, budget: float) -> None:
+        """A round less one call of ours, which pytest-benchmark makes and times.
+
+        Ours is visited all the same where calls are short, to be as warm as the others; where
+        shortest calls are compared nobody has more of them.
+        """
+        if self.beyond is None:
+            self.round(budget)
+        else:
+            self.others(budget)
 
     def result(self) -> dict[str, Any]:
         """The JSON record."""
@@ -169,7 +180,7 @@ class Case:
             "task": self.task,
             "voxels": self.voxels,
             **self.details,
-            **self._added(),
+            **self._added(libraries),
             "ours": self.ours.name,
             "clock": self.clock,
             "libraries": libraries,
@@ -179,23 +190,19 @@ class Case:
             "failed": self.failed,
         }
 
-    def _added(self) -> dict[str, Any]:
+    def _added(self, libraries: dict[str, Any]) -> dict[str, Any]:
         """What each entrant takes more than `beyond`, as a share of it: shortest against shortest.
 
-        Of the rounds that both took part in, one sample each: a machine's noise only adds.
+        A machine's noise only adds.
         """
-        base = next((one for one in self.entrants if one.name == self.beyond), None)
-        if base is None:
+        if self.beyond not in libraries:
             return {}
-        found: dict[str, dict[str, float]] = {}
-        for one in self.entrants:
-            turns = zip(one.turns, base.turns, strict=True)
-            shared = [(i, j) for i, j in turns if i is not None and j is not None]
-            if one is not base and shared:
-                found[one.name] = {
-                    clock: min(samples[i] for i, _ in shared)
-                    / min(base.samples[clock][j] for _, j in shared)
-                    - 1
-                    for clock, samples in one.samples.items()
-                }
-        return {"beyond": base.name, "added": found}
+        base = libraries[self.beyond]
+        added = {
+            name: {
+                clock: one[f"{clock}_min"] / base[f"{clock}_min"] - 1 for clock in self.ours.samples
+            }
+            for name, one in libraries.items()
+            if name != self.beyond
+        }
+        return {"beyond": self.beyond, "added": added}

@@ -117,4 +117,4 @@ class Page:
             )
         axis.set_yticks(range(len(values)), list(reversed(values)))
         axis.grid(False, axis="y")
-        axis.set_xlim(0, max(values.values()) * 1.2)
+        axis.set_xlim(0, max(values.values()) * 1.3)

@@ -155,8 +155,8 @@ class Painter:
 
             self.page.bars(axis, times, text, base=times[alone])
             title = _printed(name.removeprefix("training step, "))
-            self.page.label(axis, title=f"{title}; seconds, the shortest step")
-        self.page.save(figure, "step", self.times)
+            self.page.label(axis, title=f"{title}; seconds")
+        self.page.save(figure, "step", self.times.replace("medians", "shortest steps"))
 
     def memory(self) -> None:
         """Bars: scratch memory of a signed map."""
