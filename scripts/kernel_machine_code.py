@@ -25,6 +25,7 @@ from kernel_resources import SOURCES, compiled, cubin_steps, demangled
 KERNELS = SOURCES / "cuda" / "kernels"
 # Clocks that a quarter of a multiprocessor is busy with an instruction of a warp: CUDA C++
 # Programming Guide, "Arithmetic Instructions", 9.0. Of the pipes that are narrower than a warp:
+PACK = "pack_bytes, 1024 voxels"
 ALU = "FMNMX FSETP FSEL FSET ISETP SEL LOP3 SHF IADD3 VIADD VIMNMX VIADDMNMX IMNMX LEA PLOP3 PRMT"
 CLOCKS = dict.fromkeys(ALU.split(), 2) | dict.fromkeys(("MUFU", "FLO", "POPC", "I2F", "F2I"), 8)
 
@@ -160,18 +161,45 @@ def counted(toolkit: cuda_toolkit.CudaToolkit) -> dict[str, Any]:
         name: _parts(passes[name])
         for name in ("columns<ExactFloat, true, false>", "columns<ExactFloat, true, true>")
     }
-    planes = codes("planes.cu")
-    pack, link = planes["pack_bytes<false>"], planes["link_rows<256>"]
-    turn = pack.loop("pack_bytes", opcode="LDG")
-    found["planes"] = {"pack_bytes, 1024 voxels": pack.cost(range(turn[0], turn[1] + 1))}
-    # A row of up to 1024 voxels takes one turn of the loop forward and one of the loop back.
-    forward, back = (
-        link.loop("largest_before", opcode="SHFL"),
-        link.loop("smallest_behind", opcode="SHFL"),
-    )
-    turns = [i for first, last in (forward, back) for i in range(first, last + 1)]
-    found["planes"]["link_rows, a row"] = link.cost(turns)
+    found["planes"] = {PACK: _pack(codes("planes.cu")["pack_bytes<false>"])}
     return found
+
+
+#: Lines of pack_bytes.cuh that masks without ignored voxels do not come by, in rows of 32 words.
+ELSEWHERE = (
+    "load_bytes(valid",
+    "known &= word_of(bytes, nonzero_bytes)",
+    "word_of(bytes, high_bits)",
+    "if (any_ignored)",
+    "bits = others",
+    "to->bits",
+    "to[plane] = linked",
+    "link_row(",
+)
+
+
+def _pack(code: Code) -> dict[str, float]:
+    """A warp's turn, 32 words. The scans of linked_word have one step in code, three in time."""
+    text = _lines("pack_bytes.cuh")
+    for part in ELSEWHERE:
+        assert any(part in line for line in text), f"pack_bytes.cuh has no {part}"
+    first, last = code.loop("load_bytes", opcode="LDG")
+
+    def usual(at: int) -> bool:
+        lines = [
+            text[n - 1] for file, n in code.instructions[at].places if file == "pack_bytes.cuh"
+        ]
+        return not any(part in line for part in ELSEWHERE for line in lines)
+
+    turn = [i for i in range(first, last + 1) if usual(i)]
+    scans = [
+        i
+        for begin, end in code.loops
+        if first < begin and end < last
+        for i in range(begin, end + 1)
+        if usual(i) and {"largest_before", "smallest_behind"} & {*code.instructions[i].functions}
+    ]
+    return code.cost([*turn, *scans, *scans])
 
 
 def _parts(code: Code) -> dict[str, Any]:
@@ -198,7 +226,7 @@ def _parts(code: Code) -> dict[str, Any]:
         "load a voxel, from bits": each(from_bits, "STS"),
         "load a voxel, from memory": each(from_memory, "STS"),
         "anchor": code.cost(outer),
-        "anchor, a distance": code.cost(range(anchor[0], anchor[1] + 1)),
+        "anchor, a distance": each(anchor, "LDS", per=2),  # two candidates each
         "run, a row": each(relax, "LDS"),
     }
     # The rest of a run, on the way that a signed map without ignored voxels takes.

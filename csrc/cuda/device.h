@@ -27,4 +27,26 @@
 // Adds to a named counter of the emulator's; nothing on a GPU.
 #define FASTDIST_COUNT(name, amount) ((void)0)
 
+namespace fastdist {
+
+// A number that the compiler does not see through, so that it stays the register it is in.
+FASTDIST_DEVICE float opaque(float number) {
+  asm("" : "+f"(number));
+  return number;
+}
+FASTDIST_DEVICE double opaque(double number) {
+  asm("" : "+d"(number));
+  return number;
+}
+FASTDIST_DEVICE int opaque(int number) {
+  asm("" : "+r"(number));
+  return number;
+}
+FASTDIST_DEVICE int64_t opaque(int64_t number) {
+  asm("" : "+l"(number));
+  return number;
+}
+
+}  // namespace fastdist
+
 #endif

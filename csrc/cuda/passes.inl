@@ -78,6 +78,8 @@ class PassRunner {
     a.row_step = 1;
     for (int inner = axis + 1; inner + 1 < image_.ndim; ++inner) a.row_step *= image_.shape[inner];
     a.outer = image_.rows / (length * a.row_step);
+    a.voxel_step = a.row_step * image_.width;
+    a.word_step = a.row_step * image_.words;
     a.axis = axis;
     a.last_axis = image_.ndim - 1;
     a.weight = passes_.weight[a.axis];

@@ -14,8 +14,9 @@ namespace {
 // Blocks of a launch that packs: enough to fill any GPU, few enough that each reads the flags of all parts of a unit quickly.
 constexpr int64_t kMostParts = 1024;
 
-PackArguments arguments_of(const Image& image, int64_t sets) {
+PackArguments arguments_of(const Image& image, int64_t sets, bool border) {
   PackArguments a{};
+  a.border = border;
   a.rows = image.rows;
   a.width = image.width;
   a.words = image.words;
@@ -95,23 +96,23 @@ void launch_pack(const PackArguments& a, int64_t sets, const Context& context) {
 bool in_fours(const void* bytes, int64_t width) { return width % 4 == 0 && reinterpret_cast<uintptr_t>(bytes) % 4 == 0; }
 
 // Bits of the planes, then the edges of their rows. `units` maps in all, `images` images.
-void make_planes(const PackArguments& a, int64_t sets, int64_t images, bool border, const Context& context) {
+void make_planes(const PackArguments& a, int64_t sets, int64_t images, const Context& context) {
   const int64_t units = images * a.maps;
   if (element_bytes(a.type) == 1 && in_fours(a.data, a.width) && in_fours(a.valid, a.width) && a.maps <= kMostByteMaps) {
     const bool labels = a.classes > 0;
     const Grid grid{(labels ? images : units) * a.parts, kByteThreads, (labels ? a.maps : 1) * 4};
-    launch("pack_bytes", labels ? pack_bytes<true> : pack_bytes<false>, grid, context.stream, a);
-  } else switch (element_bytes(a.type)) {
+    return launch("pack_bytes", labels ? pack_bytes<true> : pack_bytes<false>, grid, context.stream, a);
+  }
+  switch (element_bytes(a.type)) {
     case 1: launch_pack<uint8_t>(a, sets, context); break;
     case 2: launch_pack<uint16_t>(a, sets, context); break;
     case 4: launch_pack<uint32_t>(a, sets, context); break;
     default: launch_pack<uint64_t>(a, sets, context); break;
   }
   // Of three planes the last is made later, by inner_boundary, which links its rows itself; these are linked for nothing.
-  LinkArguments link{a.out, units * a.planes * a.rows, a.rows, a.width, a.words, a.planes, border, a.mask_plane, 1};
-  while (link.group < std::min(a.words, kLanes)) link.group *= 2;
-  const int64_t warps = kPackThreads / link.group;
-  const Grid grid{(link.all_rows + warps - 1) / warps, kPackThreads};
+  const LinkArguments link{a.out, units * a.planes * a.rows, a.rows, a.width, a.words, a.planes, a.border, a.mask_plane};
+  const int64_t rows = kPackThreads / 32 * rows_beside(a.words);
+  const Grid grid{(link.all_rows + rows - 1) / rows, kPackThreads};
   launch("link_rows", link_rows<kPackThreads>, grid, context.stream, link);
 }
 
@@ -127,7 +128,7 @@ Parts parts_of(const Image& image, int64_t sets) {
 }
 
 Planes pack_masks(const Image& image, const void* data, Element type, int64_t images, bool border, const Context& context) {
-  PackArguments a = arguments_of(image, images);
+  PackArguments a = arguments_of(image, images, border);
   a.data = data;
   a.type = type;
   set_predicate(type, Predicate::kNonzero, &a);
@@ -135,7 +136,7 @@ Planes pack_masks(const Image& image, const void* data, Element type, int64_t im
   a.planes = 1;
   a.mask_plane = true;
   a.out = context.array<RowWord>(images * image.rows * image.words);
-  make_planes(a, images, images, border, context);
+  make_planes(a, images, images, context);
   return {a.out, 1, nullptr, a.parts};
 }
 
@@ -143,7 +144,7 @@ Planes pack_target(const Image& image, const Target& target, int planes, bool bo
   const bool labels = target.layout == Layout::kLabels;
   const int64_t units = target.images * target.maps;
   const int64_t sets = labels ? target.images * ((target.maps + kClassGroup - 1) / kClassGroup) : units;
-  PackArguments a = arguments_of(image, sets);
+  PackArguments a = arguments_of(image, sets, border);
   a.data = target.data;
   a.type = target.type;
   set_predicate(target.type, target.predicate(), &a);
@@ -159,7 +160,7 @@ Planes pack_target(const Image& image, const Target& target, int planes, bool bo
   a.planes = planes;
   a.out = context.array<RowWord>(units * planes * image.rows * image.words);
   a.seen = context.array<uint32_t>(units * a.parts);
-  make_planes(a, sets, target.images, border, context);
+  make_planes(a, sets, target.images, context);
   return {a.out, planes, a.seen, a.parts};
 }
 

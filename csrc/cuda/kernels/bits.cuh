@@ -24,6 +24,7 @@ struct alignas(16) RowWord {
 constexpr int32_t kNoEdgeBefore = -(1 << 30);
 constexpr int32_t kNoEdgeAfter = 0x7fffffff;
 
+// -1 where there is none.
 FASTDIST_DEVICE int highest_bit(uint32_t bits) { return 31 - __clz(int(bits)); }
 FASTDIST_DEVICE int lowest_bit(uint32_t bits) { return highest_bit(bits & (0u - bits)); }
 
@@ -33,24 +34,24 @@ FASTDIST_DEVICE uint32_t voxels_of_word(int64_t width, int word) {
   return left >= 32 ? 0xffffffffu : left <= 0 ? 0u : (1u << left) - 1u;
 }
 
-// The largest value of the lanes before this one, in groups of so many lanes.
-FASTDIST_DEVICE int largest_before(int value, int lane, int none, int group = kLanes) {
-  for (int step = 1; step < group; step *= 2) {
-    const int other = __shfl_up_sync(0xffffffffu, value, step, group);
-    if (lane >= step && other > value) value = other;
+// The largest value of the places before this one; a warp has several lines of `count` places side by side.
+FASTDIST_DEVICE int largest_before(int value, int place, int count, int none) {
+  for (int step = 1; step < count; step *= 2) {
+    const int other = __shfl_up_sync(0xffffffffu, value, step);
+    if (place >= step && other > value) value = other;
   }
-  const int previous = __shfl_up_sync(0xffffffffu, value, 1, group);
-  return lane == 0 ? none : previous;
+  const int previous = __shfl_up_sync(0xffffffffu, value, 1);
+  return place == 0 ? none : previous;
 }
 
-// The smallest value of the lanes behind this one.
-FASTDIST_DEVICE int smallest_behind(int value, int lane, int none, int group = kLanes) {
-  for (int step = 1; step < group; step *= 2) {
-    const int other = __shfl_down_sync(0xffffffffu, value, step, group);
-    if (lane + step < group && other < value) value = other;
+// The smallest value of the places behind this one.
+FASTDIST_DEVICE int smallest_behind(int value, int place, int count, int none) {
+  for (int step = 1; step < count; step *= 2) {
+    const int other = __shfl_down_sync(0xffffffffu, value, step);
+    if (place + step < count && other < value) value = other;
   }
-  const int next = __shfl_down_sync(0xffffffffu, value, 1, group);
-  return lane == group - 1 ? none : next;
+  const int next = __shfl_down_sync(0xffffffffu, value, 1);
+  return place == count - 1 ? none : next;
 }
 
 // What a row's first 4 bytes a word, `bits`, hold when its edges are looked for.
@@ -84,7 +85,7 @@ FASTDIST_DEVICE void link_row(RowWord* row, int64_t width, int words, Outside ou
       if (word == 0 && !outside.known) edges &= ~1u;
     }
     const int own = edges ? base + highest_bit(edges) : kNoEdgeBefore;
-    int before = largest_before(own, lane, kNoEdgeBefore);
+    int before = largest_before(own, lane, kLanes, kNoEdgeBefore);
     before = before > nearest ? before : nearest;
     nearest = __shfl_sync(0xffffffffu, before > own ? before : own, kLanes - 1);
     if (word < words) {
@@ -99,11 +100,36 @@ FASTDIST_DEVICE void link_row(RowWord* row, int64_t width, int words, Outside ou
     const int word = first + lane, base = word * 32;
     const uint32_t edges = word < words ? row[word].edges : 0u;
     const int own = edges ? base + lowest_bit(edges) : kNoEdgeAfter;
-    int after = smallest_behind(own, lane, kNoEdgeAfter);
+    int after = smallest_behind(own, lane, kLanes, kNoEdgeAfter);
     after = after < nearest ? after : nearest;
     nearest = __shfl_sync(0xffffffffu, own < after ? own : after, 0);
     if (word < words) row[word].after = after == kNoEdgeAfter ? after : after - base;
   }
+}
+
+// The same for rows of at most 32 words, kClasses, from registers: a word a lane, rows side by side. All lanes take part; those
+// that are not `mine` have no row.
+FASTDIST_DEVICE RowWord linked_word(uint32_t bits, bool mine, int64_t width, int words, int word, Outside outside) {
+  const int base = word * 32;
+  const uint32_t set = outside.set, last_bit = bits >> ((width - 1) & 31) & 1;
+  const uint32_t previous = __shfl_up_sync(0xffffffffu, bits, 1);
+  uint32_t edges = bits ^ (bits << 1 | (word == 0 ? set : previous >> 31));
+  int end = kNoEdgeAfter;  // the edge at the row's end, where that is no bit of the last word
+  if (word == 0 && !outside.known) edges &= ~1u;
+  if (word == words - 1) {
+    const uint32_t end_bit = 1u << (width & 31);  // bit 0 where the last word is full: then it is none of its
+    const bool differs = outside.known && last_bit != set;
+    if ((width & 31) == 0) end = differs ? int(width) : end;
+    else edges = differs ? edges | end_bit : edges & ~end_bit;
+  }
+  if (!mine) edges = 0;
+  RowWord linked{bits, edges, kNoEdgeBefore, kNoEdgeAfter};
+  if (!__any_sync(0xffffffffu, edges != 0 || end != kNoEdgeAfter)) return linked;
+  const int before = largest_before(edges ? base + highest_bit(edges) : kNoEdgeBefore, word, words, kNoEdgeBefore);
+  const int after = smallest_behind(edges ? base + lowest_bit(edges) : end, word, words, end);
+  if (before != kNoEdgeBefore) linked.before = before - base;
+  if (after != kNoEdgeAfter) linked.after = after - base;
+  return linked;
 }
 
 // What was seen of a unit, one number for each part of its rows: any voxel that is inside, outside, or neither.
@@ -129,6 +155,7 @@ struct PackArguments {
   int words;
   int planes;              // a unit has: 0 "not inside", 1 "not outside" (where voxels may be neither)
   bool mask_plane;         // the one plane is "inside" itself: unsigned transforms measure to its clear bits
+  bool border;             // the outside of the image is outside of every class
   int parts;
   int64_t rows_per_part;
   RowWord* out;            // [units][planes][rows][words]: their `bits`
@@ -240,30 +267,6 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kPackThreads, 2) void pack(PackArguments a) {
   }
 }
 
-// The same for rows of at most `group` words, a power of two: so many lanes each, side by side in a warp.
-FASTDIST_DEVICE void link_short_row(RowWord* row, bool mine, int64_t width, int words, Outside outside, int word, int group) {
-  const int base = word * 32, end_word = int(width >> 5), last = words - 1;
-  const uint32_t end_bit = 1u << (width & 31), set = outside.set;
-  mine = mine && word < words;
-  const uint32_t bits = mine ? row[word].bits : 0u;
-  const uint32_t previous = __shfl_up_sync(0xffffffffu, bits, 1, group);
-  uint32_t edges = bits ^ (bits << 1 | (word == 0 ? set : previous >> 31));
-  const uint32_t last_bit = bits >> ((width - 1) & 31) & 1;
-  if (word == end_word) edges &= ~end_bit;
-  if (word == end_word && outside.known && last_bit != set) edges |= end_bit;
-  if (word == 0 && !outside.known) edges &= ~1u;
-  if (!mine) edges = 0;
-  const int before = largest_before(edges ? base + highest_bit(edges) : kNoEdgeBefore, word, kNoEdgeBefore, group);
-  int after = smallest_behind(edges ? base + lowest_bit(edges) : kNoEdgeAfter, word, kNoEdgeAfter, group);
-  // The edge at the row's end, where that is no bit of the last word.
-  const bool ends = outside.known && (width & 31) == 0 && (__shfl_sync(0xffffffffu, last_bit, last, group) != set);
-  if (ends && after == kNoEdgeAfter) after = int(width);
-  if (!mine) return;
-  row[word].edges = edges;
-  row[word].before = before == kNoEdgeBefore ? before : before - base;
-  row[word].after = after == kNoEdgeAfter ? after : after - base;
-}
-
 struct LinkArguments {
   RowWord* words;      // [units][planes][rows][words]
   int64_t all_rows;    // of all units and planes
@@ -272,24 +275,26 @@ struct LinkArguments {
   int planes;
   bool border;         // the outside of the image is outside of every class
   bool mask_plane;     // as in PackArguments
-  int group;           // lanes of a row: a power of two
 };
+
+// Rows that a warp has side by side.
+FASTDIST_ANYWHERE constexpr int rows_beside(int words) { return words < kLanes ? kLanes / words : 1; }
 
 // A warp links a row, or several short ones. Templated so that several files may include it.
 template <int kThreads>
 FASTDIST_KERNEL FASTDIST_BOUNDS(kThreads, 4) void link_rows(LinkArguments a) {
-  const int lane = int(threadIdx.x) & 31;
-  if (a.group == kLanes) {
-    const int64_t row = int64_t(blockIdx.x) * (kThreads / 32) + (threadIdx.x >> 5);
-    if (row >= a.all_rows) return;
-    const Outside outside{a.border, row / a.rows % a.planes == 0 && !a.mask_plane};
-    link_row(a.words + row * a.count, a.width, a.count, outside, Row::kClasses, lane);
+  const int lane = int(threadIdx.x) & 31, beside = rows_beside(a.count);
+  const int place = a.count < kLanes ? lane / a.count : 0, word = lane - place * a.count;
+  const int64_t row = (int64_t(blockIdx.x) * (kThreads / 32) + (threadIdx.x >> 5)) * beside + place;
+  const Outside outside{a.border, (a.planes == 1 || row / a.rows % a.planes == 0) && !a.mask_plane};
+  RowWord* line = a.words + row * a.count;
+  if (a.count > kLanes) {
+    if (row < a.all_rows) link_row(line, a.width, a.count, outside, Row::kClasses, lane);
     return;
   }
-  const int64_t row = int64_t(blockIdx.x) * (kThreads / unsigned(a.group)) + threadIdx.x / unsigned(a.group);
-  const bool mine = row < a.all_rows, first = a.planes == 1 || row / a.rows % a.planes == 0;
-  link_short_row(a.words + row * a.count, mine, a.width, a.count, Outside{a.border, first && !a.mask_plane},
-                 lane & (a.group - 1), a.group);
+  const bool mine = place < beside && row < a.all_rows;
+  const RowWord linked = linked_word(mine ? line[word].bits : 0u, mine, a.width, a.count, word, outside);
+  if (mine) line[word] = linked;
 }
 
 }  // namespace fastdist::cuda

@@ -35,6 +35,7 @@ struct ColumnsArguments {
   int words;
   int length;                          // rows of a column
   int64_t row_step, outer;
+  int64_t voxel_step, word_step;       // from one row of a column to the next: row_step rows
   double weight, row_weight;           // of this axis, and of the last one
   int axis, last_axis;                 // their numbers
   bool one_sided;
@@ -118,12 +119,11 @@ FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Valu
   if (y > hi) d = y - hi;
   const int most = y - lo > hi - y ? y - lo : hi - y;
   int left = y - d, right = y + d;
-  for (; d <= most; d += 2, left -= 2, right += 2) {
-    const Value cost = cost_of<A>(weight, d);
+  for (Value x = A::of(d); d <= most; d += 2, left -= 2, right += 2, x += Value(2)) {
+    const Value cost = weight * x * x, further = x + Value(1), next = weight * further * further;
     if (!(cost < best)) break;
     FASTDIST_COUNT("anchor candidates", 4);
     // Beyond its end a side takes the end again, at too high a cost: that changes nothing.
-    const Value next = cost_of<A>(weight, d + 1);
     const int at[4] = {left > lo ? left : lo, right < hi ? right : hi, left - 1 > lo ? left - 1 : lo,
                        right + 1 < hi ? right + 1 : hi};
     const Value sums[4] = {column(at[0]) + cost, column(at[1]) + cost, column(at[2]) + next, column(at[3]) + next};
@@ -236,10 +236,10 @@ class ColumnPass {
  private:
   FASTDIST_DEVICE bool is_signed() const { return a_.units.kind == Kind::kSigned; }
   FASTDIST_DEVICE int warps() const { return int(blockDim.x) >> 5; }
-  FASTDIST_DEVICE int64_t voxel(int i) const { return first_voxel_ + i * a_.row_step * a_.width; }
+  FASTDIST_DEVICE int64_t voxel(int i) const { return first_voxel_ + i * a_.voxel_step; }
   // The word of row i in a plane of the unit.
   FASTDIST_DEVICE const RowWord& word(int plane, int i) const {
-    return a_.planes[first_word_ + (plane * a_.rows + i * a_.row_step) * a_.words];
+    return a_.planes[first_word_ + plane * a_.rows * a_.words + i * a_.word_step];
   }
 
   FASTDIST_DEVICE void transform(const Status& status, int side) {
@@ -256,11 +256,12 @@ class ColumnPass {
       column = {values_ + lane_, kLanes, 0};
     } else {
       const int64_t beyond = x_ < a_.width ? 0 : x_ - (a_.width - 1);
-      column = {a_.sources[side] + first_voxel_ - beyond, a_.row_step * a_.width,
+      column = {a_.sources[side] + first_voxel_ - beyond, a_.voxel_step,
                 a_.key_shift < 0 ? 0 : int64_t(1) << a_.key_shift};
     }
     Value weight = Value(weight_of(a_.units, unit_, a_.axis, a_.weight));
     if constexpr (A::kWhole && sizeof(Value) == 8) weight <<= a_.squared_shift;
+    weight = opaque(weight);  // else it is kept as the double it came from, and converted wherever it is needed
     if (edges && warp_ == warps() - 1) link_edges(outside);
     if (any) find_anchors(column, weight);
     else __syncthreads();
@@ -277,12 +278,12 @@ class ColumnPass {
       if (any) {
         if constexpr (A::kWhole) {
 #pragma unroll
-          for (int k = 0; k < kRun; ++k) best[k] -= weight * Value(k * k);
+          for (int k = 1; k < kRun; ++k) best[k] = multiply_add(weight, Value(-k * k), best[k]);
         }
         relax(column, weight, y, tables_.anchor(run * kLanes + lane_), tables_.anchor((run + 1) * kLanes + lane_), best);
         if constexpr (A::kWhole) {
 #pragma unroll
-          for (int k = 0; k < kRun; ++k) best[k] += weight * Value(k * k);
+          for (int k = 1; k < kRun; ++k) best[k] = multiply_add(weight, Value(k * k), best[k]);
         }
       }
       store(status, side, y, best);
@@ -299,7 +300,7 @@ class ColumnPass {
       if (edges) {
         uint32_t bits = own.bits;
         if (a_.label_edges)
-          bits = lane_ < count ? a_.label_edges[first_word_ + (first + lane_) * a_.row_step * a_.words] : 0u;
+          bits = lane_ < count ? a_.label_edges[first_word_ + (first + lane_) * a_.word_step] : 0u;
         tables_.edges(cell) = transposed(bits, lane_);
       }
       if (kFused && is_signed()) {
@@ -316,7 +317,7 @@ class ColumnPass {
     bool any = false;
     Value* tile = values_ + int64_t(first) * kLanes;
     if (a_.sources[side]) {
-      const int64_t step = a_.row_step * a_.width;
+      const int64_t step = a_.voxel_step;
       const Value* from = a_.sources[side] + voxel(first);
 #pragma unroll 8
       for (int i = 0; i < count; ++i, from += step) {
@@ -331,9 +332,9 @@ class ColumnPass {
       return any;
     }
     // Each row's word stands for a moment where its values go, from where all lanes read it in one go.
-    if (lane_ < count) *reinterpret_cast<RowWord*>(tile + lane_ * kLanes) = own;
+    if (lane_ < count) *reinterpret_cast<RowWord*>(tile + lane_ * kLanes) = on_sides(own, one_sided);
     __syncwarp();
-    const Value row_weight = Value(weight_of(a_.units, unit_, a_.last_axis, a_.row_weight));
+    const Value row_weight = opaque(Value(weight_of(a_.units, unit_, a_.last_axis, a_.row_weight)));
     for (int i = 0; i < count; ++i) {
       const RowWord word = *reinterpret_cast<const RowWord*>(tile + i * kLanes);
       __syncwarp();
@@ -343,10 +344,10 @@ class ColumnPass {
           value = row_key(word, lane_, x_ >> 5, a_.width, row_weight << a_.squared_shift, a_.row_key_shift);
           if (value < A::far()) value += int64_t(first + i) << a_.key_shift;
         } else {
-          value = row_square<A>(word, lane_, a_.width, row_weight, one_sided);
+          value = row_square<A>(word, lane_, int(a_.width), row_weight);
         }
       } else {
-        value = row_square<A>(word, lane_, int(a_.width), row_weight, one_sided);
+        value = row_square<A>(word, lane_, int(a_.width), row_weight);
       }
       any = any || value < A::far();
       tile[i * kLanes + lane_] = value;
@@ -394,11 +395,13 @@ class ColumnPass {
     int step = 1;
     while (step <= anchors) step *= 2;
     for (step /= 2; step >= 1; step /= 2) {
-      for (int j = step - 1 + 2 * step * warp_; j < anchors; j += 2 * step * warps()) {
+      int j = step - 1 + 2 * step * warp_;
+      int* anchor = &tables_.anchor(j * kLanes + lane_);
+      for (; j < anchors; j += 2 * step * warps(), anchor += 2 * step * warps() * kLanes) {
         const int y = j * kRun < a_.length ? j * kRun : a_.length - 1;
-        const int lo = j - step >= 0 ? tables_.anchor((j - step) * kLanes + lane_) : 0;
-        const int hi = j + step < anchors ? tables_.anchor((j + step) * kLanes + lane_) : a_.length - 1;
-        tables_.anchor(j * kLanes + lane_) = source_of(column, weight, y, lo, hi);
+        const int lo = j >= step ? anchor[-step * kLanes] : 0;
+        const int hi = j + step < anchors ? anchor[step * kLanes] : a_.length - 1;
+        *anchor = source_of(column, weight, y, lo, hi);
       }
       __syncthreads();
     }
@@ -408,12 +411,12 @@ class ColumnPass {
     if (x_ >= a_.width) return;
     const int left = a_.length - y;
     uint32_t write = left < kRun ? (1u << left) - 1u : 0xffu;
-    const int64_t at = voxel(y), step = a_.row_step * a_.width;
+    const int64_t at = voxel(y), step = a_.voxel_step;
     if constexpr (!kFused) {
       Value* out = a_.results[side] + at;
 #pragma unroll
-      for (int k = 0; k < kRun; ++k)
-        if (write >> k & 1) out[k * step] = values[k];
+      for (int k = 0; k < kRun; ++k, out += step)
+        if (write >> k & 1) *out = values[k];
     } else {
       float* out = static_cast<float*>(a_.finish.out) + at;
       const Lengths& lengths = lengths_of(a_.units, unit_);
@@ -424,7 +427,8 @@ class ColumnPass {
           float root;
           take_root(values[k], &root);
           root = values[k] < A::far() ? product(root, scale) : infinity_of<float>();
-          if (write >> k & 1) out[k * step] = root;
+          if (write >> k & 1) *out = root;
+          out += step;
         }
         return;
       }

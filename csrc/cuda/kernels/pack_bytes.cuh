@@ -2,7 +2,8 @@
 // of a label image from one read.
 //
 // The general kernel (bits.cuh) asks each voxel with a lane of its own; at one byte a voxel its loads are too small to keep the
-// memory busy. Rows have to be whole numbers of four bytes. Reads 1 byte a voxel, writes 1/8 a plane (as 4 bytes in 16).
+// memory busy. Rows have to be whole numbers of four bytes. They are linked while they are at hand. Reads 1 byte a voxel, writes
+// 1/2 a plane.
 #pragma once
 
 #include "bits.cuh"
@@ -54,45 +55,66 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kByteThreads, 4) void pack_bytes(PackArguments a
   const uint8_t* data = static_cast<const uint8_t*>(a.data) + set * voxels;
   const uint8_t* valid = a.valid ? a.valid + image * voxels : nullptr;
   RowWord* out = a.out + first_unit * a.planes * plane;
-  const int64_t first_word = part * a.rows_per_part * a.words;
-  const int64_t end_row = (part + 1) * a.rows_per_part < a.rows ? (part + 1) * a.rows_per_part : a.rows;
-  const int64_t count = end_row * a.words - first_word;
+  const int64_t begin = part * a.rows_per_part;
+  const int64_t end = begin + a.rows_per_part < a.rows ? begin + a.rows_per_part : a.rows;
   for (int m = int(threadIdx.x); m < maps; m += kByteThreads) seen[m] = 0;
   __syncthreads();
-  // All lanes of a warp take every turn: they vote.
-  for (int64_t turn = 0; turn < count; turn += kByteThreads) {
-    const bool mine = turn + threadIdx.x < count;
-    const int64_t at = first_word + (mine ? turn + threadIdx.x : 0), row = at / a.words, x = at % a.words * 32;
-    const uint32_t here = mine ? voxels_of_word(a.width, int(x >> 5)) : 0u;
-    uint32_t bytes[8], known = here;
-    if (valid) {
-      load_bytes(valid + row * a.width, x, a.width, bytes);
-      known &= word_of(bytes, nonzero_bytes);
-    }
-    load_bytes(data + row * a.width, x, a.width, bytes);
-    if constexpr (kLabels) {
-      const uint32_t classes = uint32_t(a.classes), ignore = uint32_t(a.ignore);
-      if (classes < 256) known &= word_of(bytes, [=](uint32_t four) { return bytes_below(four, classes); });
-      if (a.has_ignore) known &= ~word_of(bytes, [=](uint32_t four) { return bytes_equal(four, ignore); });
-    }
-    for (int m = 0; m < maps; ++m) {
-      uint32_t inside;
-      if constexpr (kLabels) {
-        const uint32_t label = uint32_t(a.first_class) + uint32_t(m);
-        inside = label < 256 ? known & word_of(bytes, [=](uint32_t four) { return bytes_equal(four, label); }) : 0u;
-      } else {
-        inside = known & word_of(bytes, nonzero_bytes);
-        if (a.span < 128) inside &= ~word_of(bytes, high_bits);  // of signed numbers, those above zero
+  // Rows of at most 32 words stand side by side in a warp, longer ones take several turns. All lanes take all turns: they vote.
+  const bool is_short = a.words <= kLanes;
+  const int beside = rows_beside(a.words), place = a.words < kLanes ? lane / a.words : 0, first_word = lane - place * a.words;
+  for (int64_t first = begin + int64_t(threadIdx.x >> 5) * beside; first < end; first += kByteThreads / 32 * beside) {
+    const bool mine = place < beside && first + place < end;
+    const int64_t row = mine ? first + place : first;
+    for (int base = 0; base < a.words; base += kLanes) {
+      const int word = base + first_word;
+      const int64_t x = int64_t(word) * 32;
+      const uint32_t here = mine ? voxels_of_word(a.width, word) : 0u;
+      uint32_t bytes[8], known = here;
+      if (valid) {
+        load_bytes(valid + row * a.width, x, a.width, bytes);
+        known &= word_of(bytes, nonzero_bytes);
       }
-      const uint32_t outside = known & ~inside;
-      const bool any_inside = __any_sync(0xffffffffu, inside != 0), any_outside = __any_sync(0xffffffffu, outside != 0);
-      const bool any_ignored = __any_sync(0xffffffffu, (here & ~known) != 0);
-      if (lane == 0)
-        atomicOr(seen + m, (any_inside ? kSeenInside : 0) | (any_outside ? kSeenOutside : 0) | (any_ignored ? kSeenIgnored : 0));
-      if (!mine) continue;
-      RowWord* word = out + m * a.planes * plane + at;
-      word->bits = a.mask_plane ? inside : here & ~inside;
-      if (a.planes > 1) word[plane].bits = here & ~outside;
+      load_bytes(data + row * a.width, x, a.width, bytes);
+      if constexpr (kLabels) {
+        const uint32_t classes = uint32_t(a.classes), ignore = uint32_t(a.ignore);
+        if (classes < 256) known &= word_of(bytes, [=](uint32_t four) { return bytes_below(four, classes); });
+        if (a.has_ignore) known &= ~word_of(bytes, [=](uint32_t four) { return bytes_equal(four, ignore); });
+      }
+      for (int m = 0; m < maps; ++m) {
+        uint32_t inside;
+        if constexpr (kLabels) {
+          const uint32_t label = uint32_t(a.first_class) + uint32_t(m);
+          inside = label < 256 ? known & word_of(bytes, [=](uint32_t four) { return bytes_equal(four, label); }) : 0u;
+        } else {
+          inside = known & word_of(bytes, nonzero_bytes);
+          if (a.span < 128) inside &= ~word_of(bytes, high_bits);  // of signed numbers, those above zero
+        }
+        const uint32_t outside = known & ~inside;
+        const bool any_inside = __any_sync(0xffffffffu, inside != 0), any_outside = __any_sync(0xffffffffu, outside != 0);
+        const bool any_ignored = __any_sync(0xffffffffu, (here & ~known) != 0);
+        if (lane == 0)
+          atomicOr(seen + m, (any_inside ? kSeenInside : 0) | (any_outside ? kSeenOutside : 0) | (any_ignored ? kSeenIgnored : 0));
+        const uint32_t bits = a.mask_plane ? inside : here & ~inside, others = here & ~outside;
+        RowWord* to = out + m * a.planes * plane + row * a.words + word;
+        if (!is_short) {
+          if (word < a.words) to->bits = bits;
+          if (word < a.words && a.planes > 1) to[plane].bits = others;
+          continue;
+        }
+        RowWord linked = linked_word(bits, mine, a.width, a.words, word, Outside{a.border, !a.mask_plane});
+        if (mine) *to = linked;
+        if (a.planes == 1) continue;
+        // Where nothing is ignored the other plane is the complement, outside too, and has the same edges.
+        if (any_ignored) linked = linked_word(others, mine, a.width, a.words, word, Outside{a.border, false});
+        linked.bits = others;
+        if (mine) to[plane] = linked;
+      }
+    }
+    if (is_short) continue;
+    for (int m = 0; m < maps; ++m) {
+      RowWord* line = out + m * a.planes * plane + row * a.words;
+      link_row(line, a.width, a.words, Outside{a.border, !a.mask_plane}, Row::kClasses, lane);
+      if (a.planes > 1) link_row(line + plane, a.width, a.words, Outside{a.border, false}, Row::kClasses, lane);
     }
   }
   __syncthreads();

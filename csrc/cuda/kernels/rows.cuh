@@ -14,21 +14,25 @@ struct Edges {
 
 FASTDIST_DEVICE Edges edges_around(const RowWord& word, int lane) {
   const uint32_t upto = 0xffffffffu >> (31 - lane);
-  const uint32_t below = word.edges & upto, above = word.edges & ~upto;
-  return {below ? highest_bit(below) : word.before, above ? lowest_bit(above) : word.after};
+  const uint32_t below = word.edges & upto;
+  const uint32_t above = uint32_t(lowest_bit(word.edges & ~upto)), after = uint32_t(word.after);  // 2^32 - 1 where there is none
+  return {below ? highest_bit(below) : word.before, int(above < after ? above : after)};
 }
 
-// The squared distance of the word's voxel `lane` to the nearest voxel of the other kind in its row; one-sided, voxels whose
-// bit is clear are at distance 0.
+// For row_square(): where a transform is two-sided, no voxel is at distance 0 for its bit's sake.
+FASTDIST_DEVICE RowWord on_sides(RowWord word, bool one_sided) {
+  if (!one_sided) word.bits = 0xffffffffu;
+  return word;
+}
+
+// The squared distance of the word's voxel `lane` to the nearest voxel of the other kind in its row; 0 where its bit is clear.
 template <class A>
-FASTDIST_DEVICE typename A::Value row_square(const RowWord& word, int lane, int width, typename A::Value weight,
-                                             bool one_sided) {
+FASTDIST_DEVICE typename A::Value row_square(const RowWord& word, int lane, int width, typename A::Value weight) {
   const Edges edges = edges_around(word, lane);
   const int behind = lane + 1 - edges.before, ahead = edges.after - lane;
   const int d = behind < ahead ? behind : ahead;
-  typename A::Value squared = d > width ? A::far() : cost_of<A>(weight, d);
-  if (one_sided && !(word.bits >> lane & 1)) squared = 0;
-  return squared;
+  const typename A::Value squared = d > width ? A::far() : cost_of<A>(weight, d);
+  return word.bits & 1u << lane ? squared : typename A::Value(0);
 }
 
 // The key of the nearest clear voxel: (squared distance, x). Of two that are equally near the lower key wins.
@@ -83,7 +87,7 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kRowThreads, 2) void rows(RowsArguments<A> a) {
           continue;
         }
       }
-      a.results[side][to] = row_square<A>(from, lane, int(a.width), Value(weight), a.one_sided || status.split);
+      a.results[side][to] = row_square<A>(on_sides(from, a.one_sided || status.split), lane, int(a.width), Value(weight));
     }
   }
 }
