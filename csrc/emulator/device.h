@@ -34,6 +34,15 @@ inline const dim3& blockDim = ::fastdist::emulator::block_size;
 inline const dim3& gridDim = ::fastdist::emulator::grid_size;
 constexpr int warpSize = 32;
 
+namespace fastdist {
+
+template <class T>
+inline T opaque(T number) {
+  return number;
+}
+
+}  // namespace fastdist
+
 namespace fastdist::emulator {
 
 // The types that shuffles take.
