@@ -157,7 +157,7 @@ BAD_OUTPUTS = {
     "other rank": lambda: torch.empty(6, 7),
     "transposed": lambda: torch.empty(2, 7, 6).transpose(1, 2),
     "every second": lambda: torch.empty(2, 6, 14)[..., ::2],
-    "expanded": lambda: torch.empty(1, 6, 7).expand(2, 6, 7),
+    "expanded": lambda: torch.zeros(1, 6, 7).expand(2, 6, 7),
     "int16": lambda: torch.empty(2, 6, 7, dtype=torch.int16),
     "float16": lambda: torch.empty(2, 6, 7, dtype=torch.float16),
     "bool": lambda: torch.empty(2, 6, 7, dtype=torch.bool),

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "turned.h"
+
 namespace fastdist {
 
 void check_spacing(const Spacing& spacing, int64_t images, const char* argument) {
@@ -96,7 +98,8 @@ void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element 
          bool wide, Threads threads) {
   check_spacing(spacing, mask.images, "sampling");
   const int ndim = int(mask.shape.size());
-  const Image image(mask.shape.data(), ndim);
+  const Turned turned(mask.shape, indices == nullptr);  // which of several nearest zeros is named depends on the axes' order
+  const Image& image = turned.image();
   const int64_t in_bytes = image.voxels * element_bytes(mask.type), out_bytes = image.voxels * element_bytes(out_type);
   for_each_image(mask.images, image.voxels, threads, [&](int64_t i, Threads here) {
     void* out = static_cast<char*>(distances) + i * out_bytes;
@@ -111,8 +114,8 @@ void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element 
       nearest.wide = wide;
     }
     Buffer bits(image.bit_words() * 8);
-    const int64_t set = pack_rows(image, static_cast<const char*>(mask.data) + i * in_bytes, mask.type, Predicate::kNonzero,
-                                  bits.as<uint64_t>(), here);
+    const TurnedCopy voxels(turned, static_cast<const char*>(mask.data) + i * in_bytes, element_bytes(mask.type), here);
+    const int64_t set = pack_rows(image, voxels.data(), mask.type, Predicate::kNonzero, bits.as<uint64_t>(), here);
     if (set == image.voxels && !options.border) {
       fill_unreachable(out, out_type, image.voxels);
       for (int a = 0; indices && a < ndim; ++a) {
@@ -121,13 +124,15 @@ void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element 
       }
       return;
     }
-    const Metric metric = make_metric(image.shape, spacing.of(i), ndim, out_type == Element::kF64);
+    const Metric metric = turned.metric(spacing.of(i), out_type == Element::kF64);
     Sources sources;
     sources.foreground = bits.as<uint64_t>();
     sources.one_sided = true;
     sources.border = options.border;
     if (!indices) {
-      run(image, metric, sources, options.squared, out_type, out, here);
+      const TurnedResult result(turned, set == 0, element_bytes(out_type), out);
+      run(image, metric, sources, options.squared, out_type, result.data(), here);
+      result.finish(here);
       return;
     }
     nearest.scale = metric.scale;
@@ -143,17 +148,20 @@ void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element 
 void edt_labels(const Batch& labels, const Spacing& spacing, EdtOptions options, Element out_type, void* distances,
                 Threads threads) {
   check_spacing(spacing, labels.images, "sampling");
-  const int ndim = int(labels.shape.size());
-  const Image image(labels.shape.data(), ndim);
+  const Turned turned(labels.shape);
+  const Image& image = turned.image();
   const int64_t in_bytes = image.voxels * element_bytes(labels.type), out_bytes = image.voxels * element_bytes(out_type);
   for_each_image(labels.images, image.voxels, threads, [&](int64_t i, Threads here) {
     void* out = static_cast<char*>(distances) + i * out_bytes;
-    const Metric metric = make_metric(image.shape, spacing.of(i), ndim, out_type == Element::kF64);
+    const Metric metric = turned.metric(spacing.of(i), out_type == Element::kF64);
+    const TurnedCopy voxels(turned, static_cast<const char*>(labels.data) + i * in_bytes, element_bytes(labels.type), here);
     Sources sources;
     sources.border = options.border;
-    sources.labels = static_cast<const char*>(labels.data) + i * in_bytes;
+    sources.labels = voxels.data();
     sources.label_type = labels.type;
-    if (!run(image, metric, sources, options.squared, out_type, out, here)) fill_unreachable(out, out_type, image.voxels);
+    const TurnedResult result(turned, false, element_bytes(out_type), out);
+    if (run(image, metric, sources, options.squared, out_type, result.data(), here)) result.finish(here);
+    else fill_unreachable(out, out_type, image.voxels);
   });
 }
 

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "turned.h"
+
 namespace fastdist {
 
 namespace {
@@ -106,9 +108,8 @@ void normalize_by_max(const Image& image, const uint64_t* fg, Value* map) {
 template <class Value>
 class SignedMap {
  public:
-  SignedMap(const Image& image, const double* spacing, const SignedOptions& options, Value* map, Threads threads)
-      : image_(image), options_(options), metric_(make_metric(image.shape, spacing, image.ndim, sizeof(Value) == 8)),
-        map_(map), threads_(threads) {}
+  SignedMap(const Image& image, const Metric& metric, const SignedOptions& options, void* map, Threads threads)
+      : image_(image), options_(options), metric_(metric), map_(static_cast<Value*>(map)), threads_(threads) {}
 
   // fg: bits of the class. known: bits of the voxels that are not ignored, or null if all are known.
   void compute(const uint64_t* fg, int64_t fg_count, const uint64_t* known, int64_t known_count) {
@@ -233,7 +234,8 @@ void classify(const Target& target, int64_t image, int64_t begin, int64_t end, u
 void signed_maps(const Target& target, const Spacing& spacing, const SignedOptions& options, const char* spacing_name,
                  bool float64, void* maps, Threads threads) {
   check_spacing(spacing, target.images, spacing_name);
-  const Image image(target.shape.data(), int(target.shape.size()));
+  const Turned turned(target.shape);
+  const Image& image = turned.image();
   const int64_t voxels = image.voxels, plane = image.bit_words();
   const bool labels = target.layout == Layout::kLabels;
   const bool may_ignore = target.valid || (labels && target.has_ignore);
@@ -241,14 +243,18 @@ void signed_maps(const Target& target, const Spacing& spacing, const SignedOptio
   if (voxels == 0 || target.images == 0) return;
 
   Buffer classes(labels ? target.images * voxels * 2 : 0);
+  Buffer as_given(labels && turned ? voxels * 2 : 0);
   Buffer known(may_ignore ? target.images * plane * 8 : 0);
   std::vector<int64_t> known_count(size_t(target.images), voxels);
   for (int64_t n = 0; n < target.images; ++n) {
     uint16_t* of_image = classes.as<uint16_t>() + n * voxels;
-    if (labels)
+    if (labels) {
+      uint16_t* first = turned ? as_given.as<uint16_t>() : of_image;
       threads.for_voxels(voxels).loop(voxels, 1 << 16, [&](int64_t begin, int64_t end) {
-        classify(target, n, begin, end, of_image + begin);
+        classify(target, n, begin, end, first + begin);
       });
+      if (turned) turned.turn(first, 2, of_image, threads.for_voxels(voxels));
+    }
     if (!may_ignore) continue;
     uint64_t* bits = known.as<uint64_t>() + n * plane;
     if (labels) {
@@ -258,8 +264,8 @@ void signed_maps(const Target& target, const Spacing& spacing, const SignedOptio
       known_count[size_t(n)] = voxels - ignored;
       each_word(image, bits, [&](int64_t at, uint64_t mask) { return ~bits[at] & mask; });
     } else {
-      known_count[size_t(n)] =
-          pack_rows(image, target.valid + n * voxels, Element::kU8, Predicate::kNonzero, bits, Threads{1});
+      const TurnedCopy valid(turned, target.valid + n * voxels, 1, Threads{1});
+      known_count[size_t(n)] = pack_rows(image, valid.data(), Element::kU8, Predicate::kNonzero, bits, Threads{1});
     }
   }
 
@@ -276,7 +282,8 @@ void signed_maps(const Target& target, const Spacing& spacing, const SignedOptio
                                     bits + row * image.words);
       });
     } else {
-      count = pack_rows(image, target.channel(n, j), target.type, target.predicate(), bits, here);
+      const TurnedCopy channel(turned, target.channel(n, j), element_bytes(target.type), here);
+      count = pack_rows(image, channel.data(), target.type, target.predicate(), bits, here);
       if (known_bits) {
         count = 0;
         each_word(image, bits, [&](int64_t at, uint64_t) {
@@ -286,13 +293,13 @@ void signed_maps(const Target& target, const Spacing& spacing, const SignedOptio
         });
       }
     }
-    const double* of_image = spacing.of(n);
-    if (float64)
-      SignedMap<double>(image, of_image, options, static_cast<double*>(maps) + unit * voxels, here)
-          .compute(bits, count, known_bits, known_count[size_t(n)]);
-    else
-      SignedMap<float>(image, of_image, options, static_cast<float*>(maps) + unit * voxels, here)
-          .compute(bits, count, known_bits, known_count[size_t(n)]);
+    const Metric metric = turned.metric(spacing.of(n), float64);
+    const bool constant = !known_bits && (count == 0 || (count == voxels && !options.border));
+    const int64_t bytes = float64 ? 8 : 4;
+    const TurnedResult map(turned, constant, bytes, static_cast<char*>(maps) + unit * voxels * bytes);
+    if (float64) SignedMap<double>(image, metric, options, map.data(), here).compute(bits, count, known_bits, known_count[size_t(n)]);
+    else SignedMap<float>(image, metric, options, map.data(), here).compute(bits, count, known_bits, known_count[size_t(n)]);
+    map.finish(here);
   });
 }
 
