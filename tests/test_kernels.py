@@ -97,8 +97,8 @@ def test_candidates_are_what_the_emulator_counts(op):
     mask = torch.from_numpy(inputs.blobs((64, 64, 64)))
     recorded = kernel_document.read()["candidates"]["found"][f"{op}, blobs, 64^3"]["passes"]
     for counted, one in zip(candidates.count(mask, 3, op), recorded, strict=True):
-        # Anchors take two distances a turn since: fewer turns, some candidates in vain.
-        assert counted["run_rows"] == one["run_rows"], "count anew: python -m benchmarks.candidates"
+        for key in ("anchor_candidates", "run_rows"):
+            assert counted[key] == one[key], "count anew: python -m benchmarks.candidates"
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
