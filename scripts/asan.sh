@@ -18,7 +18,7 @@ cp -r fastdist tests pyproject.toml "$copy"
 case $provider in
 extension)
     FASTDIST_CUDA=0 "$py" scripts/compile_extension.py --sanitize --output "$copy/fastdist/_extension.so"
-    tests=(tests/test_edt.py tests/test_labels.py tests/test_signed.py tests/test_errors.py)
+    tests=(tests/test_edt.py tests/test_edt_axes_order.py tests/test_labels.py tests/test_signed.py tests/test_signed_labels.py tests/test_errors.py)
     ;;
 emulator)
     "$py" scripts/compile_emulator.py --sanitize --output "$copy/fastdist/_emulator.so"
