@@ -24,7 +24,7 @@ install = {
     "diplib": "pip install diplib",
     "kornia": "pip install kornia",
     "torchmetrics": "pip install torchmetrics",
-    "FastGeodis": "pip install FastGeodis --no-build-isolation (compiles; needs an old setuptools)",
+    "FastGeodis": "pip install FastGeodis --no-build-isolation (compiles; setuptools<75)",
     "cupy": "pip install cupy-cuda13x (or cupy-cuda12x)",
     "cucim": "pip install cucim-cu13 (or cucim-cu12)",
 }

@@ -119,7 +119,8 @@ FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Valu
   if (y > hi) d = y - hi;
   const int most = y - lo > hi - y ? y - lo : hi - y;
   int left = y - d, right = y + d;
-  for (Value x = A::of(d); d <= most; d += 2, left -= 2, right += 2, x += Value(2)) {
+  // Counted in whole numbers as well as d is; other floats convert it, since they may be too coarse to be counted in.
+  for (Value x = A::of(d); d <= most; d += 2, left -= 2, right += 2, x = A::kWhole ? x + Value(2) : A::of(d)) {
     const Value cost = weight * x * x, further = x + Value(1), next = weight * further * further;
     if (!(cost < best)) break;
     FASTDIST_COUNT("anchor candidates", 4);
@@ -146,13 +147,15 @@ FASTDIST_DEVICE void relax(const Column<A, kShared>& column, typename A::Value w
   FASTDIST_COUNT_WARP("run rows, warp", hi - lo + 1);
   FASTDIST_COUNT_WARP("runs, warp", 1);
   Value d = Value(y - lo);
-  for (int i = lo; i <= hi; ++i, d -= Value(1)) {
+  for (int i = lo; i <= hi; ++i) {
     const Value f = column(i);
     if constexpr (A::kWhole) {
       const Value slope = weight * d, sum = multiply_add(slope, d, f);
 #pragma unroll
       for (int k = 0; k < kRun; ++k) best[k] = smaller(best[k], k == 0 ? sum : multiply_add(slope, Value(2 * k), sum));
+      d -= Value(1);
     } else {
+      d = Value(y - i);
 #pragma unroll
       for (int k = 0; k < kRun; ++k) {
         const Value away = d + Value(k);
