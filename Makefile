@@ -119,14 +119,15 @@ emulator: env
 emulator-asan: env
 	PY=$(PY) scripts/asan.sh emulator $(ARGS)
 
-# The same under every schedule, with shared memory and stacks checked at every switch. An hour.
+# The same under every schedule; every op with shared memory and stacks checked at every switch as well. An hour.
 emulator-full: emulator emulator-asan
 	for schedule in forward reverse shuffled; do \
 	    for bytes in 8192 232448; do \
-	        FASTDIST_EMULATOR_SCHEDULE=$$schedule FASTDIST_EMULATOR_SHARED_BYTES=$$bytes FASTDIST_EMULATOR_CHECK=1 \
-	            FASTDIST_REQUIRE_EXTENSION=0 FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -p no:cacheprovider $(PROVIDER_TESTS) tests/test_fuzz.py $(ARGS); \
+	        FASTDIST_EMULATOR_SCHEDULE=$$schedule FASTDIST_EMULATOR_SHARED_BYTES=$$bytes \
+	            $(EMULATED) $(PROVIDER_TESTS) tests/test_fuzz.py $(ARGS); \
 	    done; \
 	done
+	FASTDIST_EMULATOR_CHECK=1 $(EMULATED) tests/test_emulator_ops.py $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info fastdist/_extension.so fastdist/_extension_missing.txt
