@@ -29,23 +29,17 @@
 
 namespace fastdist {
 
-// A number that the compiler does not see through, so that it stays the register it is in.
-FASTDIST_DEVICE float opaque(float number) {
-  asm("" : "+f"(number));
-  return number;
-}
-FASTDIST_DEVICE double opaque(double number) {
-  asm("" : "+d"(number));
-  return number;
-}
-FASTDIST_DEVICE int opaque(int number) {
-  asm("" : "+r"(number));
-  return number;
-}
-FASTDIST_DEVICE int64_t opaque(int64_t number) {
-  asm("" : "+l"(number));
-  return number;
-}
+// A number that the compiler does not see through, so that it stays the register it is in; `kind` is PTX's letter for that.
+#define FASTDIST_OPAQUE(Type, kind)          \
+  FASTDIST_DEVICE Type opaque(Type number) { \
+    asm("" : "+" kind(number));              \
+    return number;                           \
+  }
+FASTDIST_OPAQUE(float, "f")
+FASTDIST_OPAQUE(double, "d")
+FASTDIST_OPAQUE(int, "r")
+FASTDIST_OPAQUE(int64_t, "l")
+#undef FASTDIST_OPAQUE
 
 }  // namespace fastdist
 
