@@ -4,7 +4,8 @@ The emulator runs the kernels' own source (csrc/cuda/kernels/columns.cuh) on the
 voxel and pass,
 
 * the candidates that the anchors look at, and the rows that the runs are relaxed against: each is
-  8 evaluations, one for each voxel of the run. Means over the lanes of all warps;
+  8 evaluations, or 16 where two go together, one for each voxel of the run. Means over the lanes
+  of all warps;
 * what a warp goes through: the most distances, and the most rows, of any of its lanes.
 
 The first column pass of a volume is that of its planes, transformed as images; the last one is the
@@ -39,6 +40,9 @@ COUNTERS = {
     "anchor distances, warp": "anchor_distances_warp",
     "runs, warp": "runs_warp",
     "run rows, warp": "run_rows_warp",
+    "pair rows": "pair_rows",
+    "pair runs, warp": "pair_runs_warp",
+    "pair rows, warp": "pair_rows_warp",
 }
 INPUTS = {
     "blobs": "blobs",

@@ -15,7 +15,6 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,25 +110,37 @@ class Code:
             if target and self.labels.get(target[1], len(self.instructions)) <= at:
                 self.loops.append((self.labels[target[1]], at))
 
-    def slow(self) -> set[int]:
-        """Blocks without a branch in between that call: slow paths of roots and divisions."""
-        ends = {
-            i + 1 for i, x in enumerate(self.instructions) if x.opcode in ("BRA", "EXIT", "RET")
-        }
-        starts = sorted({0, *self.labels.values(), *ends, len(self.instructions)})
-        blocks = [range(a, b) for a, b in pairwise(starts)]
-        return {
-            i for b in blocks if any(self.instructions[j].opcode == "CALL" for j in b) for i in b
-        }
+    def around(self, inner: tuple[int, int]) -> tuple[int, int]:
+        """The smallest loop that a loop is in."""
+        outer = [x for x in self.loops if x != inner and x[0] <= inner[0] and x[1] >= inner[1]]
+        return min(outer, key=lambda loop: loop[1] - loop[0])
 
     def loop(self, holds: str, *, opcode: str) -> tuple[int, int]:
-        """The innermost loop that has an instruction of a function, and this opcode."""
-        for first, last in sorted(self.loops, key=lambda loop: loop[1] - loop[0]):
+        """The innermost loop that has an instruction of a function, and this opcode most often.
+
+        Of an unrolled loop, that is the loop, and not what remains of it; of two alike, the one
+        that is inside of more loops.
+        """
+        found = {}
+        for first, last in self.loops:
             body = self.instructions[first : last + 1]
-            opcodes = {x.opcode for x in body}
-            if opcode in opcodes and any(holds in x.functions for x in body):
-                return first, last
-        raise LookupError(f"no loop of {holds} with {opcode}: has {KERNELS.name}/*.cuh changed?")
+            count = sum(x.opcode == opcode for x in body)
+            if count > 0 and any(holds in x.functions for x in body):
+                found[first, last] = count
+        innermost = {
+            loop: count
+            for loop, count in found.items()
+            if not any(x != loop and loop[0] <= x[0] and x[1] <= loop[1] for x in found)
+        }
+        if not innermost:
+            raise LookupError(
+                f"no loop of {holds} with {opcode}: has {KERNELS.name}/*.cuh changed?"
+            )
+
+        def depth(loop: tuple[int, int]) -> int:
+            return sum(x[0] <= loop[0] and loop[1] <= x[1] for x in self.loops)
+
+        return max(innermost, key=lambda loop: (innermost[loop], depth(loop)))
 
     def cost(self, chosen: list[int] | range) -> dict[str, float]:
         opcodes = Counter(self.instructions[i].opcode for i in chosen)
@@ -206,15 +217,7 @@ def _parts(code: Code) -> dict[str, Any]:
     from_bits = code.loop("row_square", opcode="STS")
     from_memory = code.loop("load_values", opcode="LDG")
     anchor = code.loop("source_of", opcode="FSETP")
-    anchors = min(
-        (loop for loop in code.loops if loop[0] <= anchor[0] and loop[1] > anchor[1]),
-        key=lambda loop: loop[1] - loop[0],
-    )
-    relax = code.loop("relax", opcode="FMNMX")
-    run = min(
-        (loop for loop in code.loops if loop[0] < relax[0] and loop[1] > relax[1]),
-        key=lambda loop: loop[1] - loop[0],
-    )
+    anchors = code.around(anchor)
 
     def each(loop: tuple[int, int], opcode: str, per: int = 1) -> dict[str, float]:
         body = range(loop[0], loop[1] + 1)
@@ -227,39 +230,39 @@ def _parts(code: Code) -> dict[str, Any]:
         "load a voxel, from memory": each(from_memory, "STS"),
         "anchor": code.cost(outer),
         "anchor, a distance": each(anchor, "LDS", per=2),  # two candidates each
-        "run, a row": each(relax, "LDS"),
     }
-    # The rest of a run, on the way that a signed map without ignored voxels takes.
-    slow = code.slow()
-    rest = [i for i in range(run[0], run[1] + 1) if i not in slow and _usual(code.instructions[i])]
-    rest = [i for i in rest if not relax[0] <= i <= relax[1]]
-
-    def of(function: str) -> list[int]:
-        return [i for i in rest if function in code.instructions[i].functions]
-
-    relax_rest, squares, store = of("relax"), of("run_squares"), of("store")
-    known = {*relax_rest, *squares, *store}
-    parts["run, distances in the column"] = code.cost(squares)
-    parts["run, epilogue"] = code.cost(store)
-    # Rows left over by the unrolled loop have code of their own, which the rows' count is for.
-    tail = [
-        i for i in relax_rest if not {"multiply_add", "smaller"} & {*code.instructions[i].functions}
-    ]
-    parts["run, other"] = code.cost([*tail, *(i for i in rest if i not in known)])
+    for count, function, opcode in ((8, "relax", "FMNMX"), (16, "relax_pairs", "VIADDMNMX")):
+        rows = code.loop(function, opcode=opcode)
+        parts[f"run of {count}, a row"] = each(rows, "LDS")
+        # The rest of a run, on the way that a signed map without ignored voxels and clip takes.
+        first, last = code.around(rows)
+        rest = [i for i in range(first, last + 1) if not rows[0] <= i <= rows[1]]
+        rest = [i for i in rest if _usual(code.instructions[i])]
+        column = {"run_squares", "take_run_squares"}
+        shares: dict[str, list[int]] = {"column": [], "epilogue": [], "other": []}
+        for i in rest:
+            functions = {*code.instructions[i].functions}
+            key = (
+                "column" if column & functions else "epilogue" if "store" in functions else "other"
+            )
+            shares[key].append(i)
+        parts |= {f"run of {count}, {key}": code.cost(chosen) for key, chosen in shares.items()}
     return parts
 
 
+#: Lines of columns.cuh that signed maps without ignored voxels and clip do not come by.
+UNUSUAL = (
+    "results[k] = sign.clipped(results[k]);",
+    "const Value squared = value(first + k);",
+    "results[k] = squared < A::far()",
+)
+
+
 def _usual(instruction: Instruction) -> bool:
-    """Not of the unsigned or split ways through ``ColumnPass::store``, nor a division's."""
-    functions = instruction.functions
-    if {"special", "is_ignored", "lengths_of"} & {*functions}:
+    text = _lines("columns.cuh")
+    for part in UNUSUAL:
+        assert any(part in line for line in text), f"columns.cuh has no {part}"
+    if {"store_special", "is_ignored"} & {*instruction.functions}:
         return False
-    for (file, line), function in zip(instruction.places, functions, strict=True):
-        if function == "store" and file == "columns.cuh":
-            text = _lines(file)
-            unsigned = next(i for i, x in enumerate(text) if "if (!is_signed())" in x)
-            if unsigned < line - 1 < text.index("        return;", unsigned):
-                return False
-            if "special(" in text[line - 1]:
-                return False
-    return True
+    lines = [text[n - 1] for file, n in instruction.places if file == "columns.cuh"]
+    return not any(part in line for part in UNUSUAL for line in lines)

@@ -21,21 +21,16 @@ class Launch(NamedTuple):
 
 
 def columns_shared(length: int, value_bytes: int) -> int:
-    """Shared bytes of a block of columns: ``column_value_bytes + column_table_bytes``."""
+    """Shared bytes of a block of columns: ``column_bytes`` (csrc/cuda/kernels/column.cuh)."""
     c = constants()
-    lanes, run = c["kLanes"], c["kRun"]
-    tables = (length + 31) // 32 * (4 * lanes * 4) + ((length + run - 1) // run + 1) * lanes * 4
-    return length * lanes * value_bytes + tables
+    lanes, anchors = c["kLanes"], (length + c["kRun"] - 1) // c["kRun"] + 1
+    tables = ((length + 31) // 32 * 4 + anchors) * lanes * 4
+    return 32 + (length + 1) * lanes * value_bytes + tables
 
 
-def columns_warps(length: int, value_bytes: int) -> int:
-    """Warps of a block: ``PassRunner::warps`` (csrc/cuda/passes.inl)."""
-    c = constants()
-    runs = (length + c["kRun"] - 1) // c["kRun"]
-    if runs <= 8:
-        return runs
-    few = columns_shared(length, value_bytes) * 4 <= SHARED_OF_BLOCK
-    return 8 if few else c["kColumnThreads"] // 32
+def columns_warps(length: int) -> int:
+    """Warps of a block, where there are many: ``PassRunner::warps`` (csrc/cuda/passes.inl)."""
+    return min((length + 31) // 32, constants()["kColumnThreads"] // 32)
 
 
 LENGTHS = (64, 128, 256, 512, 1024)
@@ -52,7 +47,7 @@ def launches(kernel: str) -> list[Launch]:
         if in_shared == "false":
             return [Launch(c["kColumnThreads"], 0, "longer columns")]
         return [
-            Launch(columns_warps(n, value) * 32, columns_shared(n, value), f"{n} rows")
+            Launch(columns_warps(n) * 32, columns_shared(n, value), f"{n} rows")
             for n in LENGTHS
             if columns_shared(n, value) <= SHARED_OF_BLOCK
         ]

@@ -85,8 +85,9 @@ def _cases(everything: JSON, op: str) -> list[JSON]:
     return [case for case in everything["candidates"]["found"].values() if case["op"] == op]
 
 
-def _evaluations(one: JSON) -> float:
-    return one["anchor_candidates"] + 8 * one["run_rows"]
+def evaluations(one: JSON) -> float:
+    """Candidates per voxel in a pass."""
+    return one["anchor_candidates"] + 8 * one["run_rows"] + 16 * one["pair_rows"]
 
 
 #: Cubes of other sizes stand in the JSON file alone: their counts hardly differ.
@@ -100,7 +101,7 @@ def _shown(everything: JSON, op: str) -> list[JSON]:
 def _most(everything: JSON, op: str) -> str:
     most = {
         name: max(
-            (_evaluations(one), f"{case['input']}, {case['size']}")
+            (evaluations(one), f"{case['input']}, {case['size']}")
             for case in _cases(everything, op)
             if name in ("any input", case["input"])
             for one in case["passes"]
@@ -112,15 +113,17 @@ def _most(everything: JSON, op: str) -> str:
 
 
 def candidates(everything: JSON) -> str:
-    head = ["input", "size", "first pass: anchors", "rows", "candidates", "warp: distances", "rows"]
-    head += ["last pass: anchors", "rows", "candidates", "warp: distances", "rows"]
+    names = ["anchors", "rows of 8 / 16", "candidates", "warp: distances", "rows of 8 / 16"]
+    head = ["input", "size", f"first pass: {names[0]}", *names[1:], f"last pass: {names[0]}"]
+    head += names[1:]
     rows = []
     for case in _shown(everything, "signed map"):
         cells = []
         for one in case["passes"]:
-            cells += [f"{one['anchor_candidates']:.2f}", f"{one['run_rows']:.2f}"]
-            cells += [f"{_evaluations(one):.1f}", f"{one['anchor_distances_warp']:.2f}"]
-            cells += [f"{one['run_rows_warp']:.2f}"]
+            cells += [f"{one['anchor_candidates']:.2f}"]
+            cells += [f"{one['run_rows']:.2f} / {one['pair_rows']:.2f}", f"{evaluations(one):.1f}"]
+            cells += [f"{one['anchor_distances_warp']:.2f}"]
+            cells += [f"{one['run_rows_warp']:.2f} / {one['pair_rows_warp']:.2f}"]
         cells = [""] * (10 - len(cells)) + cells  # an image's only pass is its last
         rows.append([case["input"], case["size"].replace(" x ", "x"), *cells])
     said = f"{_most(everything, 'signed map')} {_source(everything, 'candidates')}."
@@ -136,7 +139,7 @@ def candidates_one_sided(everything: JSON) -> str:
         cells = []
         for op in ops:
             passes = found[f"{op}, {case['input']}, {case['size']}"]["passes"]
-            cells += ["", *(f"{_evaluations(one):.1f}" for one in passes)][-2:]
+            cells += ["", *(f"{evaluations(one):.1f}" for one in passes)][-2:]
         rows.append([case["input"], case["size"].replace(" x ", "x"), *cells])
     said = " ".join(_most(everything, op) for op in ops)
     return f"{_table(head, rows)}\n\n{said}"
@@ -161,17 +164,26 @@ def machine_code(everything: JSON) -> str:
 def parts_of_pass(everything: JSON, one: JSON, last: bool) -> dict[str, float]:
     """Clocks of an issue slot, of each part of a pass, for the 32 voxels of a warp's row."""
     cost = everything["machine code"]["found"][LAST if last else FIRST]
+    near = min(1.0, 16 * one["pair_runs_warp"])  # that part of the runs is of 16
+    eights, sixteens = (1 - near) / 8, near / 16
     trips = {
-        "load": ("load a voxel, from memory" if last else "load a voxel, from bits", 1.0),
-        "anchors": ("anchor", one["anchors_warp"]),
-        "distances": ("anchor, a distance", one["anchor_distances_warp"]),
-        "rows": ("run, a row", one["run_rows_warp"]),
-        "column": ("run, distances in the column", 1 / 8),
-        "epilogue": ("run, epilogue", 1 / 8),
-        "other": ("run, other", 1 / 8),
+        "load": [("load a voxel, from memory" if last else "load a voxel, from bits", 1.0)],
+        "anchors": [
+            ("anchor", one["anchors_warp"]),
+            ("anchor, a distance", one["anchor_distances_warp"]),
+        ],
+        "rows": [
+            ("run of 8, a row", one["run_rows_warp"]),
+            ("run of 16, a row", one["pair_rows_warp"]),
+        ],
     }
+    for part in ("column", "epilogue", "other"):
+        trips[part] = [(f"run of 8, {part}", eights), (f"run of 16, {part}", sixteens)]
     clocks = ("instructions", "alu_clocks", "xu_clocks")
-    sums = {key: {c: cost[part][c] * n for c in clocks} for key, (part, n) in trips.items()}
+    sums = {
+        key: {c: sum(cost[part][c] * n for part, n in each) for c in clocks}
+        for key, each in trips.items()
+    }
     total = {c: sum(part[c] for part in sums.values()) for c in clocks}
     found = {key: part["instructions"] for key, part in sums.items()}
     return found | {"instructions": total["instructions"], "clocks": max(total.values())}
@@ -187,10 +199,12 @@ def instructions(everything: JSON) -> str:
             continue
         for number, one in enumerate(case["passes"]):
             of = parts_of_pass(everything, one, last=number == 1)
-            if one["runs_warp"] == 0:
+            if one["anchors_warp"] == 0:
                 continue  # constant: nothing is tried, nothing computed
-            shown = [of["load"], of["anchors"] + of["distances"], of["rows"], of["column"]]
-            shown += [of["epilogue"], of["other"], of["instructions"]]
+            shown = [
+                of[part] for part in ("load", "anchors", "rows", "column", "epilogue", "other")
+            ]
+            shown += [of["instructions"]]
             cells = [f"{n:.0f}" for n in shown]
             cells += [f"{of['instructions'] / 32:.1f}", f"{of['clocks']:.0f}"]
             rows.append([case["input"], ("first", "last")[number], *cells])
@@ -212,7 +226,7 @@ def predictions(everything: JSON) -> str:
     for work, voxels in (("256^3", 2**24), ("512^3", 2**27)):
         for name, case in cases.items():
             first, last = case["passes"]
-            if last["runs_warp"] == 0:
+            if last["anchors_warp"] == 0:
                 continue
             clocks = {
                 "pack_bytes": max(found["pack_bytes, 1024 voxels"].values()) / 32,

@@ -24,6 +24,7 @@ import kernel_document  # noqa: E402
 import kernel_occupancy  # noqa: E402
 import kernel_report  # noqa: E402
 import kernel_resources  # noqa: E402
+import kernel_tables  # noqa: E402
 
 KERNELS = ROOT / "csrc" / "cuda" / "kernels"
 SPILLS = """
@@ -85,7 +86,7 @@ def test_candidates_stay_below_twenty_on_every_input():
     assert {case["op"] for case in found.values()} == {"signed map", "edt inside", "edt outside"}
     for case in found.values():
         for one in case["passes"]:
-            assert one["anchor_candidates"] + 8 * one["run_rows"] <= 20
+            assert kernel_tables.evaluations(one) <= 20
 
 
 @pytest.mark.parametrize("op", ["signed map", "edt outside"])
@@ -97,7 +98,7 @@ def test_candidates_are_what_the_emulator_counts(op):
     mask = torch.from_numpy(inputs.blobs((64, 64, 64)))
     recorded = kernel_document.read()["candidates"]["found"][f"{op}, blobs, 64^3"]["passes"]
     for counted, one in zip(candidates.count(mask, 3, op), recorded, strict=True):
-        for key in ("anchor_candidates", "run_rows"):
+        for key in ("anchor_candidates", "run_rows", "pair_rows"):
             assert counted[key] == one[key], "count anew: python -m benchmarks.candidates"
 
 
@@ -108,7 +109,7 @@ def test_shared_memory_of_columns_is_what_the_kernel_takes(tmp_path):
     for numbers, size in kernel_occupancy.VALUES.items():
         for length in (1, 31, 33, 256, 1000):
             ours = kernel_occupancy.columns_shared(length, size)
-            theirs = f"column_value_bytes<{numbers}>({length}) + column_table_bytes({length})"
+            theirs = f"column_bytes<{numbers}>({length})"
             lines.append(f"static_assert({theirs} == {ours});")
     source = tmp_path / "shared.cpp"
     source.write_text("\n".join(lines))

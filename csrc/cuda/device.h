@@ -41,6 +41,46 @@ FASTDIST_OPAQUE(int, "r")
 FASTDIST_OPAQUE(int64_t, "l")
 #undef FASTDIST_OPAQUE
 
+// 1 / sqrt(x), with a relative error of up to 2^-22.9; infinity of 0.
+FASTDIST_DEVICE float rough_reciprocal_root(float x) {
+  float root;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+}
+
+// How far the highest set bit is from the top; 2^32 - 1 where none is set.
+FASTDIST_DEVICE uint32_t shift_to_highest(uint32_t bits) {
+  uint32_t shift;
+  asm("bfind.shiftamt.u32 %0, %1;" : "=r"(shift) : "r"(bits));
+  return shift;
+}
+
+// Whether bit k is set, in one instruction: the compiler would rather shift, mask and compare.
+FASTDIST_DEVICE bool has_bit(uint32_t bits, int k) { return opaque(int(bits & 1u << k)) != 0; }
+
+// *to = value, where `condition` is not 0: one instruction. What the compiler may branch around it does.
+#define FASTDIST_STORE_IF(Type, type, kind)                               \
+  FASTDIST_DEVICE void store_if(uint32_t condition, Type* to, Type value) { \
+    asm volatile("{ .reg .pred p; setp.ne.u32 p, %0, 0; @p st.global." type " [%1], %2; }" \
+                 :                                                        \
+                 : "r"(condition), "l"(to), kind(value)         \
+                 : "memory");                                             \
+  }
+FASTDIST_STORE_IF(float, "f32", "f")
+FASTDIST_STORE_IF(double, "f64", "d")
+FASTDIST_STORE_IF(int, "s32", "r")
+FASTDIST_STORE_IF(int64_t, "s64", "l")
+#undef FASTDIST_STORE_IF
+
+// Whether __viaddmin_u16x2() is an instruction; elsewhere it is a dozen.
+FASTDIST_DEVICE constexpr bool has_pairs() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  return true;
+#else
+  return false;
+#endif
+}
+
 }  // namespace fastdist
 
 #endif

@@ -33,8 +33,7 @@ class PassRunner {
 
  private:
   static constexpr bool kCanFuse = sizeof(Value) == 4;
-  static int64_t shared_bytes(int64_t length) { return column_value_bytes<A>(length) + column_table_bytes(length); }
-  bool fits(int64_t length) const { return shared_bytes(length) <= device_.shared_bytes; }
+  bool fits(int64_t length) const { return column_bytes<A>(length) <= device_.shared_bytes; }
 
   Value* new_buffer(int side) {
     if (side == 0 && out_is_scratch_) return static_cast<Value*>(passes_.finish.out);
@@ -78,6 +77,9 @@ class PassRunner {
     a.row_step = 1;
     for (int inner = axis + 1; inner + 1 < image_.ndim; ++inner) a.row_step *= image_.shape[inner];
     a.outer = image_.rows / (length * a.row_step);
+    a.by_words = divisor_of(image_.words);
+    a.by_row_step = divisor_of(a.row_step);
+    a.by_outer = divisor_of(a.outer);
     a.voxel_step = a.row_step * image_.width;
     a.word_step = a.row_step * image_.words;
     a.axis = axis;
@@ -95,10 +97,12 @@ class PassRunner {
       if (from_rows || !shared) squares_[side] = new_buffer(side);
       a.results[side] = squares_[side];
     }
-    Grid grid{passes_.units * a.outer * a.row_step * image_.words, 32 * warps(length), 0};
+    const int64_t blocks = passes_.units * a.outer * a.row_step * image_.words;
+    Grid grid{blocks, 32 * warps(length, blocks), 0};
     if (shared) {
-      grid.shared_bytes = shared_bytes(length);
+      grid.shared_bytes = column_bytes<A>(length);
     } else {
+      grid.shared_bytes = sizeof(Results);
       a.workspace = context_.array<char>(grid.blocks * column_table_bytes(length));
     }
     if constexpr (kCanFuse) {
@@ -122,12 +126,11 @@ class PassRunner {
     launch("finish", fastdist::cuda::finish<A>, Grid{passes_.units * a.blocks_per_unit, kFinishThreads}, context_.stream, a);
   }
 
-  // One for each run of 8 rows, while there are few; then 8, which leave room for several blocks beside each other; and where
-  // columns are so long that one or two blocks fill the shared memory, as many as a block may have.
-  int warps(int64_t length) const {
-    const int64_t runs = (length + kRun - 1) / kRun;
-    if (runs <= 8) return int(runs);
-    return shared_bytes(length) * 4 <= device_.shared_bytes ? 8 : kColumnThreads / 32;
+  // Of 32 rows each, as many as one loads in a turn: what a warp does once is shared by many. Where blocks are few it is time that
+  // counts: one for each run of 16 rows.
+  int warps(int64_t length, int64_t blocks) const {
+    const int64_t rows = blocks >= 4 * device_.multiprocessors ? 32 : kPairRun;
+    return int(std::min<int64_t>((length + rows - 1) / rows, kColumnThreads / 32));
   }
 
   const Passes& passes_;

@@ -12,7 +12,7 @@ namespace fastdist::cuda {
 namespace {
 
 // Blocks of a launch that packs: enough to fill any GPU, few enough that each reads the flags of all parts of a unit quickly.
-constexpr int64_t kMostParts = 1024;
+constexpr int64_t kMostParts = 512;
 
 PackArguments arguments_of(const Image& image, int64_t sets, bool border) {
   PackArguments a{};
@@ -121,7 +121,7 @@ void make_planes(const PackArguments& a, int64_t sets, int64_t images, const Con
 Parts parts_of(const Image& image, int64_t sets) {
   // A warp has a row at a time; with few images, few rows a warp.
   const int64_t warps = kPackThreads / 32, blocks = (image.rows + warps - 1) / warps;
-  const int64_t wanted = std::max<int64_t>(1, 4 * kMostParts / std::max<int64_t>(1, sets));
+  const int64_t wanted = std::max<int64_t>(1, 8 * kMostParts / std::max<int64_t>(1, sets));
   const int64_t parts = std::clamp<int64_t>(std::min(blocks, wanted), 1, kMostParts);
   const int64_t rows = (image.rows + parts - 1) / parts;
   return {int((image.rows + rows - 1) / rows), rows};

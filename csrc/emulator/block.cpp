@@ -18,6 +18,7 @@ Block block;
 uint3 thread_index, block_index;
 dim3 block_size, grid_size;
 char* shared_memory;
+bool has_pairs = true;
 
 namespace {
 

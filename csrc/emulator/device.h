@@ -41,6 +41,15 @@ inline T opaque(T number) {
   return number;
 }
 
+inline float rough_reciprocal_root(float x) { return float(1 / ::sqrt(double(x))); }
+inline uint32_t shift_to_highest(uint32_t bits) { return bits == 0 ? 0xffffffffu : uint32_t(__clz(int(bits))); }
+inline bool has_bit(uint32_t bits, int k) { return bits >> k & 1; }
+template <class T>
+void store_if(uint32_t condition, T* to, T value) {
+  if (condition) *to = value;
+}
+inline bool has_pairs() { return emulator::has_pairs; }
+
 }  // namespace fastdist
 
 namespace fastdist::emulator {

@@ -23,6 +23,7 @@ using Site = std::source_location;  // the line of the kernel that calls
 extern uint3 thread_index, block_index;
 extern dim3 block_size, grid_size;
 extern char* shared_memory;
+extern bool has_pairs;  // what has_pairs() says: FASTDIST_EMULATOR_PAIRS, 1 unless it is 0
 
 enum class Barrier : uint8_t { kSync, kOr, kAnd, kCount };
 

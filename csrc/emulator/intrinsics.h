@@ -110,6 +110,14 @@ inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y)
   return static_cast<unsigned long long>(static_cast<unsigned __int128>(x) * y >> 64);
 }
 
+// Two numbers of 16 bits in one word.
+inline unsigned __vminu2(unsigned x, unsigned y) {
+  const unsigned low = (x & 0xffff) < (y & 0xffff) ? x : y, high = x >> 16 < y >> 16 ? x : y;
+  return (high & 0xffff0000u) | (low & 0xffff);
+}
+inline unsigned __vadd2(unsigned x, unsigned y) { return ((x & 0xffff0000u) + (y & 0xffff0000u)) | ((x + y) & 0xffff); }
+inline unsigned __viaddmin_u16x2(unsigned x, unsigned y, unsigned least) { return __vminu2(__vadd2(x, y), least); }
+
 #define FASTDIST_EMULATOR_MIN_MAX(T, first, second)                                                \
   inline constexpr T min(first x, second y) {                                                      \
     return static_cast<T>(x) < static_cast<T>(y) ? static_cast<T>(x) : static_cast<T>(y);          \

@@ -65,6 +65,7 @@ void run(const char* name, const Grid& grid, void (*call)(const void*), const vo
   grid_size = {unsigned(grid.blocks), 1, 1};
   block_size = {unsigned(grid.threads), 1, 1};
   shared_memory = shared.allocate(grid.shared_bytes);
+  has_pairs = environment("FASTDIST_EMULATOR_PAIRS", 1) != 0;
 
   const auto blocks = uint32_t(grid.blocks);
   std::vector<uint32_t> order;

@@ -11,6 +11,7 @@
 //   AnyDouble    double
 //
 // kInfinite: whole numbers among which far() is an infinity, so that sums with it need no test.
+// kPairs: small distances are taken two at a time, in 16 bits each (pairs.cuh), where the GPU has instructions for that.
 // kBlocks: blocks of 512 threads that a multiprocessor shall hold in the column pass, hence registers: 64 a thread for 2.
 #pragma once
 
@@ -26,6 +27,7 @@ struct ExactFloat {
   static constexpr int kBlocks = 2;
   static constexpr bool kWhole = true;
   static constexpr bool kInfinite = true;
+  static constexpr bool kPairs = true;
   static FASTDIST_DEVICE float far() { return __int_as_float(0x7f800000); }
   // Below 2^23; the bits of 2^23 + d are those of 2^23 with d in their low end. The conversion instruction has a quarter of the
   // rate.
@@ -37,6 +39,7 @@ struct Int {
   static constexpr int kBlocks = 1;
   static constexpr bool kWhole = true;
   static constexpr bool kInfinite = false;
+  static constexpr bool kPairs = false;
   static FASTDIST_DEVICE int far() { return 1 << 30; }
   static FASTDIST_DEVICE int of(int d) { return d; }
 };
@@ -46,6 +49,7 @@ struct Long {
   static constexpr int kBlocks = 1;
   static constexpr bool kWhole = true;
   static constexpr bool kInfinite = false;
+  static constexpr bool kPairs = false;
   static FASTDIST_DEVICE int64_t far() { return int64_t(1) << 62; }
   static FASTDIST_DEVICE int64_t of(int d) { return d; }
 };
@@ -55,6 +59,7 @@ struct AnyFloat {
   static constexpr int kBlocks = 2;
   static constexpr bool kWhole = false;
   static constexpr bool kInfinite = false;
+  static constexpr bool kPairs = false;
   static FASTDIST_DEVICE float far() { return __int_as_float(0x7f800000); }
   static FASTDIST_DEVICE float of(int d) { return float(d); }
 };
@@ -64,6 +69,7 @@ struct AnyDouble {
   static constexpr int kBlocks = 1;
   static constexpr bool kWhole = false;
   static constexpr bool kInfinite = false;
+  static constexpr bool kPairs = false;
   static FASTDIST_DEVICE double far() { return __longlong_as_double(0x7ff0000000000000LL); }
   static FASTDIST_DEVICE double of(int d) { return double(d); }
 };

@@ -27,6 +27,22 @@ FASTDIST_DEVICE void take_root(float squared, double* root) { *root = __dsqrt_rn
 template <class Squared, class Out>
 FASTDIST_DEVICE void take_root(Squared squared, Out* root) { *root = Out(__dsqrt_rn(double(squared))); }
 
+// The correctly rounded root of a whole number from 1 to 2^24, given its reciprocal root to within 2^-22.9: what the compiler
+// makes of a square root, without the way that very small and very large numbers take. (tests/test_emulator.py tries all.)
+FASTDIST_DEVICE float whole_root(float x, float reciprocal) {
+  const float root = __fmul_rn(x, reciprocal), rest = __fmaf_rn(-root, root, x);
+  return __fmaf_rn(rest, __fmul_rn(reciprocal, 0.5f), root);
+}
+
+// Of a squared distance below far().
+template <class A>
+FASTDIST_DEVICE float root_of(typename A::Value squared) {
+  float root;
+  if constexpr (A::kInfinite) root = whole_root(squared, rough_reciprocal_root(squared + 0x1p-60f));  // 0 of 0
+  else take_root(squared, &root);
+  return root;
+}
+
 FASTDIST_DEVICE float product(float a, float b) { return __fmul_rn(a, b); }  // never part of a fused multiply-add
 FASTDIST_DEVICE double product(double a, double b) { return __dmul_rn(a, b); }
 
@@ -40,10 +56,12 @@ struct Signs {
   FASTDIST_DEVICE Signs(const Lengths& lengths, double largest)
       : scale(Out(lengths.scale)), inside_shift(Out(lengths.inside_shift)), outside_shift(Out(lengths.outside_shift)),
         clip(Out(largest)) {}
-  FASTDIST_DEVICE Out operator()(Out root, bool inside) const {
-    const Out distance = product(root, scale), value = (inside ? inside_shift : -outside_shift) + (inside ? -distance : distance);
-    return smaller(larger(value, -clip), clip);
+  FASTDIST_DEVICE Out operator()(Out root, bool inside) const { return clipped(unclipped(root, inside)); }
+  FASTDIST_DEVICE Out unclipped(Out root, bool inside) const {
+    const Out distance = product(root, scale);
+    return (inside ? inside_shift : -outside_shift) + (inside ? -distance : distance);
   }
+  FASTDIST_DEVICE Out clipped(Out value) const { return smaller(larger(value, -clip), clip); }
 };
 
 template <class A, class Out>

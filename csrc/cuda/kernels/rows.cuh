@@ -19,20 +19,50 @@ FASTDIST_DEVICE Edges edges_around(const RowWord& word, int lane) {
   return {below ? highest_bit(below) : word.before, int(above < after ? above : after)};
 }
 
-// For row_square(): where a transform is two-sided, no voxel is at distance 0 for its bit's sake.
-FASTDIST_DEVICE RowWord on_sides(RowWord word, bool one_sided) {
-  if (!one_sided) word.bits = 0xffffffffu;
-  return word;
+// What the voxels of a word measure to in their row: clear voxels, or where a transform is two-sided edges, which lie half a
+// voxel before the place that they are named after. All as distances, which are beyond 2^30 where there is none.
+struct Marks {
+  uint32_t forward;   // bit x: a mark at voxel x
+  uint32_t backward;  // the same from the other end
+  uint32_t before;    // from the last mark before the word to its voxel 0
+  uint32_t after;     // from voxel 0 to the first mark behind
+};
+
+constexpr uint32_t kNoMark = 1u << 30;
+
+// As one word of 16 bytes, which is read in one go.
+FASTDIST_DEVICE uint4 packed(const Marks& marks) { return {marks.forward, marks.backward, marks.before, marks.after}; }
+FASTDIST_DEVICE Marks unpacked(const uint4& word) { return {word.x, word.y, word.z, word.w}; }
+
+// `here`: the word's bits that are voxels.
+FASTDIST_DEVICE Marks marks_of(const RowWord& word, bool one_sided, uint32_t here) {
+  if (!one_sided) return {word.edges, __brev(word.edges) << 1, uint32_t(-word.before), uint32_t(word.after) - 1};
+  // Of an edge's two sides the clear one, where the word's own end is not clear: if it is, nothing beyond is nearer. An edge
+  // behind the last voxel says that the outside is.
+  const uint32_t clear = (~word.bits & here) | (word.edges & ~here);
+  return {clear, __brev(clear), uint32_t(1 - (word.edges & 1 ? 0 : word.before)), uint32_t(word.after)};
 }
 
-// The squared distance of the word's voxel `lane` to the nearest voxel of the other kind in its row; 0 where its bit is clear.
+FASTDIST_DEVICE bool any_mark(const Marks& marks) {
+  return marks.forward || marks.before < kNoMark || marks.after < kNoMark;
+}
+
+// The squared distance of the word's voxel `lane` to the nearest voxel of the other kind in its row; where a transform is
+// one-sided, to the nearest clear voxel.
 template <class A>
-FASTDIST_DEVICE typename A::Value row_square(const RowWord& word, int lane, int width, typename A::Value weight) {
-  const Edges edges = edges_around(word, lane);
-  const int behind = lane + 1 - edges.before, ahead = edges.after - lane;
-  const int d = behind < ahead ? behind : ahead;
-  const typename A::Value squared = d > width ? A::far() : cost_of<A>(weight, d);
-  return word.bits & 1u << lane ? squared : typename A::Value(0);
+FASTDIST_DEVICE typename A::Value row_square(const Marks& marks, int lane, bool one_sided, typename A::Value weight) {
+  const auto nearer = [](uint32_t a, uint32_t b) { return a < b ? a : b; };
+  const uint32_t behind = nearer(shift_to_highest(marks.forward << (31 - lane)), marks.before + lane);
+  const uint32_t ahead = nearer(shift_to_highest(marks.backward << lane), marks.after - lane);
+  const uint32_t marked = nearer(behind, ahead);
+  const int other = one_sided ? 0 : 1;  // an edge is half a voxel nearer than the voxels that it separates are to each other
+  if constexpr (A::kInfinite) {
+    // As A::of(), in one addition; 2^30 and more become the bits of infinity.
+    const float d = __int_as_float(int(0x4b000000u + nearer(marked, 0x7f800000u - 0x4b000000u))) - (8388608.0f - float(other));
+    return weight * d * d;
+  } else {
+    return marked < kNoMark ? cost_of<A>(weight, int(marked) + other) : A::far();
+  }
 }
 
 // The key of the nearest clear voxel: (squared distance, x). Of two that are equally near the lower key wins.
@@ -87,7 +117,8 @@ FASTDIST_KERNEL FASTDIST_BOUNDS(kRowThreads, 2) void rows(RowsArguments<A> a) {
           continue;
         }
       }
-      a.results[side][to] = row_square<A>(on_sides(from, a.one_sided || status.split), lane, int(a.width), Value(weight));
+      const bool one_sided = a.one_sided || status.split;
+      a.results[side][to] = row_square<A>(marks_of(from, one_sided, voxels_of_word(a.width, word)), lane, one_sided, Value(weight));
     }
   }
 }

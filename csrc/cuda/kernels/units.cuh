@@ -52,16 +52,17 @@ FASTDIST_DEVICE double weight_of(const Units& units, int64_t unit, int axis, dou
   return units.of_image ? units.weights[unit / units.maps * units.ndim + axis] : shared;
 }
 
-// Bits that any part has set. For whole blocks.
+// Bits that any part has set. For whole warps: each reads them all, from L1, which is cheaper than to meet the others.
 FASTDIST_DEVICE uint32_t all_seen(const uint32_t* parts, int count) {
-  uint32_t seen = 0;
-  for (int part = int(threadIdx.x); part < count; part += int(blockDim.x)) seen |= parts[part];
-  uint32_t all = 0;
-  for (uint32_t bit = 1; bit <= kSeenIgnored; bit *= 2) all |= __syncthreads_or((seen & bit) != 0) ? bit : 0;
+  uint32_t seen = 0, all = 0;
+#pragma unroll 4
+  for (int part = int(threadIdx.x) & 31; part < count; part += 32) seen |= parts[part];
+#pragma unroll
+  for (uint32_t bit = 1; bit <= kSeenIgnored; bit *= 2) all |= __any_sync(0xffffffffu, (seen & bit) != 0) ? bit : 0;
   return all;
 }
 
-// For whole blocks, each with one unit.
+// For whole warps, each with one unit.
 FASTDIST_DEVICE Status status_of(const Units& units, int64_t unit) {
   Status status{false, false, false, 0};
   const Lengths& lengths = lengths_of(units, unit);
