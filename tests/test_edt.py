@@ -45,6 +45,22 @@ def test_unit_spacing_is_exact(case, border, provider):
     np.testing.assert_array_equal(double, roots)
 
 
+#: Whole numbers that are easily misrounded (test_emulator.py), as distances between corners.
+HARD_ROOTS = [
+    (8_259_749, (71, 3, 2), (41, 70, 57)),
+    (15_635_314, (988, 8, 4), (4, 31, 13)),
+]
+
+
+@pytest.mark.parametrize(("squared", "shape", "spacing"), HARD_ROOTS)
+def test_roots_that_are_hard_to_round(squared, shape, spacing, provider):
+    affordable(provider, int(np.prod(shape)), 1)
+    mask = torch.ones(shape, dtype=torch.bool)
+    mask[0, 0, 0] = False
+    found = edt(mask, spacing, ndim=3)[-1, -1, -1]
+    assert float(found) == float(np.float32(np.sqrt(np.float64(squared))))
+
+
 def corners_and_centre(shape):
     return [
         [(0,) * len(shape)],

@@ -66,6 +66,34 @@ def test_a_grid_may_have_more_than_65535_blocks(schedule):
     assert (out[78:] == np.arange(78, 65537 * 32)).all()
 
 
+def test_roots_of_whole_numbers_are_rounded_correctly():
+    """Whatever rsqrt.approx answers within its documented error, for all but two of 2^24 numbers.
+
+    For those two its answer has to be the nearest float, or the next one on one side: what the
+    compiler's own square root relies on too. test_edt.py has their roots, on a GPU as well.
+    """
+    first = ctypes.c_int64()
+    misrounded = toys.library().toys_misrounded
+    assert misrounded(1, 8_259_748, ctypes.byref(first)) == 0
+    assert misrounded(8_259_749, 2**24, ctypes.byref(first)) == 2
+    assert first.value == 8_259_749
+    assert misrounded(15_635_314, 15_635_314, ctypes.byref(first)) == 1
+
+
+def test_division_by_multiplication_is_division():
+    quotient, random = toys.library().toys_quotient, np.random.default_rng(4)
+    most = 2**31 - 1
+    numbers = [*range(1, 200), 2**30, 2**30 + 1, most, 2**31]
+    numbers += (2 ** random.uniform(0, 31, 500)).astype(np.int64).tolist()
+    for number in numbers:
+        multiple = most // number * number
+        chosen = {0, 1, number - 1, number, multiple - 1, multiple, most}
+        chosen |= {*random.integers(0, most, 5).tolist()}
+        for n in chosen:
+            if 0 <= n <= most:
+                assert quotient(n, number) == n // number, (n, number)
+
+
 def _expected_words(values: np.ndarray) -> list[np.ndarray]:
     """What CUDA's manual says about each word of the kernel `words`, for one block of warps."""
     warps = values.reshape(-1, 32)

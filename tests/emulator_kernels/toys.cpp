@@ -1,10 +1,13 @@
 // The toy kernels' launches, for toys.py through ctypes, and (main) for a process that a sanitizer may end.
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "cuda/divisor.h"
+#include "cuda/kernels/finish.cuh"
 #include "cuda/launch.h"
 #include "faulty.h"
 #include "right.h"
@@ -56,6 +59,25 @@ TOYS_EXPORT const char* toys_faulty(const char* name, int64_t blocks, int thread
     }
     throw std::runtime_error("no such toy");
   });
+}
+
+// How many whole numbers n, from .. to, whole_root() misrounds for any reciprocal root that rsqrt.approx may give: within 2^-22.9.
+TOYS_EXPORT int64_t toys_misrounded(int64_t from, int64_t to, int64_t* first) {
+  int64_t found = 0;
+  for (int64_t n = from; n <= to; ++n) {
+    const auto x = float(n);
+    const double exact = 1 / std::sqrt(double(x)), most = exact * std::exp2(-22.9);
+    bool right = true;
+    for (const float end : {0.0f, 2.0f})
+      for (float r = float(exact); std::fabs(double(r) - exact) <= most; r = std::nextafterf(r, end))
+        right = right && fastdist::cuda::whole_root(x, r) == std::sqrt(x);
+    if (!right && found++ == 0) *first = n;
+  }
+  return found;
+}
+
+TOYS_EXPORT int64_t toys_quotient(int64_t n, int64_t number) {
+  return fastdist::quotient(uint32_t(n), fastdist::divisor_of(number));
 }
 
 TOYS_EXPORT const char* toys_sum(int blocks, int threads, const int* values, int64_t* sums) {

@@ -38,6 +38,12 @@ def library() -> ctypes.CDLL:
     found = ctypes.CDLL(str(_compile(BUILT / "toys.so", sanitize=False)))
     for name in ("faulty", "sum", "scan", "transpose_bits", "histogram", "words", "poison"):
         getattr(found, f"toys_{name}").restype = ctypes.c_char_p
+    for name, arguments in (
+        ("misrounded", [ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64)]),
+        ("quotient", [ctypes.c_int64, ctypes.c_int64]),
+    ):
+        getattr(found, f"toys_{name}").argtypes = arguments
+        getattr(found, f"toys_{name}").restype = ctypes.c_int64
     found.fastdist_emulator_set_schedule.argtypes = [ctypes.c_char_p, ctypes.c_uint64]
     found.fastdist_emulator_set_schedule.restype = ctypes.c_char_p
     found.fastdist_emulator_counters.restype = ctypes.c_char_p
