@@ -66,7 +66,8 @@ def test_pairs_are_exact(rows, spacing, monkeypatch):
             for name, found in computed(rows, spacing).items():
                 assert torch.equal(found, expected[name]), (name, pairs)
         counted = emulator.counters()
-        assert (counted.get("pair rows", 0) > 0) == (pairs == "1")
+        serve = spacing[0] <= 6 and (rows > 64 or (rows - 1) % 16 >= 8)  # not half empty runs
+        assert (counted.get("pair rows", 0) > 0) == (serve and pairs == "1")
     assert counted["run rows"] > 0
 
 

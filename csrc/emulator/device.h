@@ -48,6 +48,13 @@ template <class T>
 void store_if(uint32_t condition, T* to, T value) {
   if (condition) *to = value;
 }
+inline uint32_t shared_address(const void* pointer) {
+  return uint32_t(static_cast<const char*>(pointer) - emulator::shared_memory);
+}
+template <class T>
+void load_shared(uint32_t address, T* value) {
+  *value = *reinterpret_cast<const T*>(emulator::shared_memory + address);
+}
 inline bool has_pairs() { return emulator::has_pairs; }
 
 }  // namespace fastdist

@@ -63,20 +63,28 @@ FASTDIST_ANYWHERE constexpr int64_t column_bytes(int64_t length) {
   return int64_t(sizeof(Results)) + column_value_bytes<A>(length) + column_table_bytes(length);
 }
 
-// A column: row i is base[i * step]; keys get their coordinate on this axis here.
+// A column in shared memory, a lane's.
 template <class A, bool kShared>
 struct Column {
+  using Value = typename A::Value;
+  uint32_t address;
+  FASTDIST_DEVICE Value operator()(int i) const {
+    Value value;
+    load_shared(address + uint32_t(i) * uint32_t(kLanes * sizeof(Value)), &value);
+    return value;
+  }
+};
+
+// One in global memory: row i is base[i * step]. Keys get their coordinate on this axis here.
+template <class A>
+struct Column<A, false> {
   using Value = typename A::Value;
   const Value* base;
   int64_t step, key_step;
   FASTDIST_DEVICE Value operator()(int i) const {
-    if constexpr (kShared) {
-      return base[i * kLanes];
-    } else {
-      Value value = base[i * step];
-      if constexpr (sizeof(Value) == 8 && A::kWhole) value += Value(i) * key_step;
-      return value;
-    }
+    Value value = base[i * step];
+    if constexpr (sizeof(Value) == 8 && A::kWhole) value += Value(i) * key_step;
+    return value;
   }
 };
 

@@ -118,7 +118,7 @@ class ColumnPass {
     const bool any = load(status, plane, one_sided, side, edges, outside);
     Column<A, kShared> column;
     if constexpr (kShared) {
-      column = {values_ + lane_, kLanes, 0};
+      column = {shared_address(values_ + lane_)};
     } else {
       column = {a_.sources[side] + first_voxel_ - beyond(), a_.voxel_step,
                 a_.key_shift < 0 ? 0 : int64_t(1) << a_.key_shift};
@@ -287,7 +287,8 @@ class ColumnPass {
   // Where all is near, rows 8, 24, 40, ... are left out; returns whether they are.
   FASTDIST_DEVICE bool find_anchors(const Column<A, kShared>& column, Value weight) {
     const int last = last_anchor();
-    const bool pairs_serve = kPairsServe && has_pairs();
+    // Not for thin images whose last run would be half empty.
+    const bool pairs_serve = kPairsServe && has_pairs() && (a_.length > 4 * kPairRun || (a_.length - 1) % kPairRun >= kRun);
     float most = 0.0f;  // of the anchors' sums
     const auto find = [&](int j, int lo, int hi) {
       Value sum;

@@ -60,24 +60,37 @@ FASTDIST_DEVICE float relax_pairs(const Column<A, kShared>& column, float weight
   return d;
 }
 
-// Takes what is smaller: the run's squared distances, or those along the column to the nearest edge. Distances are capped so
-// that w d^2 fits; what is further away from an edge has something nearer.
+// Takes what is smaller: the run's squared distances, or those along the column to the nearest edge. They are made in steps of
+// the spacing, whose square the weight is, and capped so that squares fit; what is further from an edge has something nearer.
 FASTDIST_DEVICE void take_run_squares(const ColumnTables& tables, float weight, int y, uint32_t* pairs) {
-  const int most = int(255.9f * rough_reciprocal_root(weight)) - (kPairRun - 1);
+  const float reciprocal = rough_reciprocal_root(weight);
+  const float spacing = weight * reciprocal + 8388608.0f - 8388608.0f;  // a whole number
+  const int most = int(255.9f * reciprocal) - (kPairRun - 1);
   const EdgesOfRun run = edges_of_run<kPairRun>(tables, y);
-  const auto of = [most](int d) { return ExactFloat::of(d < most ? d : most); };
-  float ahead[kPairRun], behind = of(run.behind);
-  ahead[kPairRun - 1] = of(run.ahead);
-  const auto goes_on = [&run](int k) { return run.within >> k & 1 ? 0.0f : 1.0f; };
+  const auto of = [&](int d) { return ExactFloat::of(d < most ? d : most) * spacing; };
+  const auto goes_on = [&](int k) { return run.within >> k & 1 ? 0.0f : 1.0f; };
+  const auto take = [&](int j, float even, float odd) {
+    const uint32_t low = uint32_t(__float_as_int(multiply_add(even, even, 8388608.0f)));
+    const uint32_t high = uint32_t(__float_as_int(multiply_add(odd, odd, 8388608.0f)));
+    pairs[j] = __vminu2(pairs[j], __byte_perm(low, high, 0x5410));
+  };
+  // From behind, the second half's at once and the first half's kept: registers are dear.
+  float ahead = of(run.ahead), kept[kRun];
 #pragma unroll
-  for (int k = kPairRun - 1; k > 0; --k) ahead[k - 1] = multiply_add(ahead[k], goes_on(k), 1.0f);
-  uint32_t squares[2];
+  for (int k = kPairRun - 1; k >= 0; --k) {
+    const float next = ahead;
+    if (k < kPairRun - 1) ahead = multiply_add(ahead, goes_on(k + 1), spacing);
+    if (k < kRun) kept[k] = ahead;
+    else if (k % 2 == 0) take(k / 2, ahead, next);
+  }
+  float behind = of(run.behind);
 #pragma unroll
   for (int k = 0; k < kPairRun; ++k) {
-    if (k > 0) behind = multiply_add(behind, goes_on(k), 1.0f);
-    const float d = smaller(behind, ahead[k]);
-    squares[k % 2] = uint32_t(__float_as_int(multiply_add(d, d, 8388608.0f)));
-    if (k % 2 == 1) pairs[k / 2] = __vminu2(pairs[k / 2], __byte_perm(squares[0], squares[1], 0x5410) * uint32_t(weight));
+    const float last = behind;
+    if (k > 0) behind = multiply_add(behind, goes_on(k), spacing);
+    if (k % 2 == 0) continue;
+    if (k < kRun) take(k / 2, smaller(last, kept[k - 1]), smaller(behind, kept[k]));
+    else take(k / 2, last, behind);
   }
 }
 
