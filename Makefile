@@ -119,12 +119,13 @@ emulator: env
 emulator-asan: env
 	PY=$(PY) scripts/asan.sh emulator $(ARGS)
 
-# The same under every schedule, but for large images; every op with shared memory and stacks checked at every switch as well.
-# The losses need 10 KB of shared memory. Twenty minutes.
+# The same under every schedule, but for large images, in reverse without the instructions for pairs, as before sm_90; every op with
+# shared memory and stacks checked at every switch as well. The losses need 10 KB of shared memory. Twenty minutes.
 emulator-full: emulator emulator-asan
 	for schedule in forward reverse shuffled; do \
 	    for bytes in 12288 232448; do \
 	        FASTDIST_EMULATOR_SCHEDULE=$$schedule FASTDIST_EMULATOR_SHARED_BYTES=$$bytes \
+	            FASTDIST_EMULATOR_PAIRS=$$(test $$schedule = reverse && echo 0 || echo 1) \
 	            $(EMULATED) $(filter-out tests/test_determinism.py,$(PROVIDER_TESTS)) tests/test_fuzz.py $(ARGS); \
 	    done; \
 	done
