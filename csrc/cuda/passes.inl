@@ -74,14 +74,14 @@ class PassRunner {
     a.width = image_.width;
     a.words = image_.words;
     a.length = int(length);
-    a.row_step = 1;
-    for (int inner = axis + 1; inner + 1 < image_.ndim; ++inner) a.row_step *= image_.shape[inner];
-    a.outer = image_.rows / (length * a.row_step);
+    int64_t row_step = 1;
+    for (int inner = axis + 1; inner + 1 < image_.ndim; ++inner) row_step *= image_.shape[inner];
+    const int64_t outer = image_.rows / (length * row_step);
     a.by_words = divisor_of(image_.words);
-    a.by_row_step = divisor_of(a.row_step);
-    a.by_outer = divisor_of(a.outer);
-    a.voxel_step = a.row_step * image_.width;
-    a.word_step = a.row_step * image_.words;
+    a.by_row_step = divisor_of(row_step);
+    a.by_outer = divisor_of(outer);
+    a.voxel_step = row_step * image_.width;
+    a.word_step = row_step * image_.words;
     a.axis = axis;
     a.last_axis = image_.ndim - 1;
     a.weight = passes_.weight[a.axis];
@@ -97,7 +97,7 @@ class PassRunner {
       if (from_rows || !shared) squares_[side] = new_buffer(side);
       a.results[side] = squares_[side];
     }
-    const int64_t blocks = passes_.units * a.outer * a.row_step * image_.words;
+    const int64_t blocks = passes_.units * outer * row_step * image_.words;
     Grid grid{blocks, 32 * warps(length, blocks), 0};
     if (shared) {
       grid.shared_bytes = column_bytes<A>(length);

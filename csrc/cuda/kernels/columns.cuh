@@ -37,9 +37,8 @@ struct ColumnsArguments {
   const uint32_t* label_edges;         // kLabels: [units][rows][words], along this axis
   int64_t rows, width;                 // rows = outer * length * row_step
   int words;
-  Divisor by_words, by_row_step, by_outer;
   int length;                          // rows of a column
-  int64_t row_step, outer;
+  Divisor by_words, by_row_step, by_outer;
   int64_t voxel_step, word_step;       // from one row of a column to the next: row_step rows
   double weight, row_weight;           // of this axis, and of the last one
   int axis, last_axis;                 // their numbers
@@ -47,7 +46,7 @@ struct ColumnsArguments {
   typename A::Value* sources[2];       // squared distances or keys of each side; null: made of the rows' bits
   typename A::Value* results[2];
   int squared_shift, key_shift, row_key_shift;  // keys; -1 where they are none
-  char* workspace;                     // columns in global memory: kTableBytes a row and block
+  char* workspace;                     // columns in global memory: column_table_bytes() a block
 };
 
 constexpr int kColumnThreads = 512;
