@@ -25,7 +25,7 @@ def columns_shared(length: int, value_bytes: int) -> int:
     c = constants()
     lanes, anchors = c["kLanes"], (length + c["kRun"] - 1) // c["kRun"] + 1
     tables = ((length + 31) // 32 * 4 + anchors) * lanes * 4
-    return 32 + (length + 1) * lanes * value_bytes + tables
+    return 32 + (length + c["kRowsBehind"]) * lanes * value_bytes + tables
 
 
 def columns_warps(length: int) -> int:

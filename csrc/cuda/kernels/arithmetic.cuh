@@ -74,11 +74,16 @@ struct AnyDouble {
   static FASTDIST_DEVICE double of(int d) { return double(d); }
 };
 
+// w d^2.
+template <class T>
+FASTDIST_DEVICE T square_of(T weight, T distance) {
+  return weight * distance * distance;
+}
+
 // w d^2, for d >= 0.
 template <class A>
 FASTDIST_DEVICE typename A::Value cost_of(typename A::Value weight, int d) {
-  const typename A::Value x = A::of(d);
-  return weight * x * x;
+  return square_of(weight, A::of(d));
 }
 
 FASTDIST_DEVICE float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }

@@ -12,11 +12,12 @@ struct alignas(16) Results {
   float constant;                       // of voxels inside then
 };
 
-// Shared memory of a block: `Results`; values of its rows and of one behind them, far() (relax() takes two rows a turn); the
+// Shared memory of a block: `Results`; values of its rows and of some behind them, far() (relax() takes up to four rows a turn); the
 // anchors; and for each 32 rows tables of the columns' bits.
+constexpr int kRowsBehind = 3;
 template <class A>
 FASTDIST_ANYWHERE constexpr int64_t column_value_bytes(int64_t length) {
-  return (length + 1) * kLanes * int64_t(sizeof(typename A::Value));
+  return (length + kRowsBehind) * kLanes * int64_t(sizeof(typename A::Value));
 }
 // Bit x of lane i becomes bit i of lane x: five exchanges of halves.
 FASTDIST_DEVICE uint32_t transposed(uint32_t bits, int lane) {

@@ -137,7 +137,7 @@ class ColumnPass {
       const int y = run * kRun;
       Value best[kRun];
       if (edges) {
-        run_squares<A>(tables_, weight, y, a_.length, best);
+        run_squares<A, kShared>(tables_, weight, y, a_.length, best);
       } else {
 #pragma unroll
         for (int k = 0; k < kRun; ++k) best[k] = A::far();
@@ -190,7 +190,8 @@ class ColumnPass {
       }
       if constexpr (kShared) any = load_values(first, count, own, one_sided, side) || any;
     }
-    if (kShared && warp_ == 0) values_[a_.length * kLanes + lane_] = A::far();
+    if (kShared && warp_ == 0)
+      for (int i = 0; i < kRowsBehind; ++i) values_[(a_.length + i) * kLanes + lane_] = A::far();
     if (threadIdx.x == 0)
       *numbers_ = {Signs<float>(lengths_of(a_.units, here().unit), a_.finish.clip), status.split, side == 1, status.inside_constant,
                    float(status.value)};

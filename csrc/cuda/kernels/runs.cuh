@@ -56,8 +56,10 @@ FASTDIST_DEVICE void for_rows(int lo, int hi, const Each& each) {
   }
 }
 
-// Relaxes the run of rows from y on against rows lo..hi. In whole numbers best[k] is held less w k^2:
+// Relaxes the run of rows from y on against rows lo..hi, in shared memory against some more where that fills a turn of a loop: they
+// change nothing. In whole numbers best[k] is held less w k^2:
 //   f(i) + w (d + k)^2 - w k^2 = (f(i) + w d^2) + 2 w d k.
+// In others the squares of 11 distances serve four rows.
 template <class A, bool kShared>
 FASTDIST_DEVICE void relax(const Column<A, kShared>& column, typename A::Value weight, int y, int lo, int hi,
                            typename A::Value* best) {
@@ -66,22 +68,37 @@ FASTDIST_DEVICE void relax(const Column<A, kShared>& column, typename A::Value w
   FASTDIST_COUNT_WARP("run rows, warp", hi - lo + 1);
   FASTDIST_COUNT_WARP("runs, warp", 1);
   Value d = Value(y - lo);
-  for_rows<kShared>(lo, hi, [&](int i) {
-    const Value f = column(i);
-    if constexpr (A::kWhole) {
-      const Value slope = weight * d, sum = multiply_add(slope, d, f);
+  if constexpr (A::kWhole) {
+    for_rows<kShared>(lo, hi, [&](int i) {
+      const Value slope = weight * d, sum = multiply_add(slope, d, column(i));
 #pragma unroll
       for (int k = 0; k < kRun; ++k) best[k] = smaller(best[k], k == 0 ? sum : multiply_add(slope, Value(2 * k), sum));
       d -= Value(1);
-    } else {
-      d = Value(y - i);
+    });
+  } else if constexpr (kShared) {
+    Value squares[kRun + 3];  // of d - 3, d - 2, ..., d + 7
 #pragma unroll
-      for (int k = 0; k < kRun; ++k) {
-        const Value away = d + Value(k);
-        best[k] = smaller(best[k], multiply_add(away * weight, away, f));
+    for (int m = 4; m < kRun + 3; ++m) squares[m] = square_of(weight, d + Value(m - 3));
+    for (int i = lo; i <= hi; i += 4) {
+#pragma unroll
+      for (int m = 0; m < 4; ++m) squares[m] = square_of(weight, d + Value(m - 3));
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        const Value f = column(i + r);
+#pragma unroll
+        for (int k = 0; k < kRun; ++k) best[k] = smaller(best[k], f + squares[3 - r + k]);
       }
+#pragma unroll
+      for (int m = kRun + 2; m >= 4; --m) squares[m] = squares[m - 4];
+      d -= Value(4);
     }
-  });
+  } else {
+    for (int i = lo; i <= hi; ++i) {
+      const Value f = column(i), away = Value(y - i);
+#pragma unroll
+      for (int k = 0; k < kRun; ++k) best[k] = smaller(best[k], f + square_of(weight, away + Value(k)));
+    }
+  }
 }
 
 // What the bits of a column say about the run of rows from y on.
@@ -103,14 +120,15 @@ FASTDIST_DEVICE EdgesOfRun edges_of_run(const ColumnTables& tables, int y) {
 }
 
 // Squared distances, along the column, of the run of rows from y on to the nearest edge.
-template <class A>
+template <class A, bool kShared>
 FASTDIST_DEVICE void run_squares(const ColumnTables& tables, typename A::Value weight, int y, int length,
                                  typename A::Value* squares) {
   const EdgesOfRun run = edges_of_run<kRun>(tables, y);
-  if constexpr (A::kInfinite) {  // infinity stays infinity, whatever is added
-    float behind = run.behind > length ? A::far() : A::of(run.behind);
+  // Floats count short columns, and infinity stays infinity, whatever is added.
+  if constexpr (A::kInfinite || (kShared && !A::kWhole && sizeof(typename A::Value) == 4)) {
+    float behind = run.behind > length ? A::far() : ExactFloat::of(run.behind);
     float ahead[kRun];
-    ahead[kRun - 1] = run.ahead > length ? A::far() : A::of(run.ahead);
+    ahead[kRun - 1] = run.ahead > length ? A::far() : ExactFloat::of(run.ahead);
 #pragma unroll
     for (int k = kRun - 1; k > 0; --k) ahead[k - 1] = run.within >> k & 1 ? 1.0f : ahead[k] + 1.0f;
 #pragma unroll
