@@ -94,9 +94,12 @@ FASTDIST_DEVICE void relax(const Column<A, kShared>& column, typename A::Value w
     }
   } else {
     for (int i = lo; i <= hi; ++i) {
-      const Value f = column(i), away = Value(y - i);
+      const Value f = column(i), first = Value(y - i);
 #pragma unroll
-      for (int k = 0; k < kRun; ++k) best[k] = smaller(best[k], f + square_of(weight, away + Value(k)));
+      for (int k = 0; k < kRun; ++k) {
+        const Value away = first + Value(k);
+        best[k] = smaller(best[k], multiply_add(weight * away, away, f));
+      }
     }
   }
 }
