@@ -113,7 +113,8 @@ asan: env
 # memory, with blocks and threads in reverse.
 emulator: env
 	$(PY) scripts/compile_emulator.py
-	FASTDIST_EMULATOR_SCHEDULE=forward $(EMULATED) $(PROVIDER_TESTS) tests/test_emulator_ops.py $(ARGS)
+	FASTDIST_EMULATOR_SCHEDULE=forward $(EMULATED) $(PROVIDER_TESTS) tests/test_emulator_ops.py tests/test_emulator_pairs.py \
+	    tests/test_kernels.py::test_candidates_are_what_the_emulator_counts $(ARGS)
 	FASTDIST_EMULATOR_SCHEDULE=reverse FASTDIST_EMULATOR_SHARED_BYTES=8192 $(EMULATED) $(KERNEL_TESTS) $(ARGS)
 
 emulator-asan: env
