@@ -5,6 +5,7 @@ import pytest
 import torch
 from cases import FLOAT_SAMPLINGS, INTEGER_SAMPLINGS, PATTERNS, SHAPES, SMALL_SHAPES, Case
 from cuda_support import DEVICE, REHEARSE, answer, assert_same_bits, needs_cuda, on_the_cpu
+from near_cases import COLUMNS, computed
 from test_labels import random_labels
 
 from fastdist import edt, edt_labels
@@ -165,3 +166,10 @@ def test_an_output_that_is_given_is_written_and_returned():
     indices = torch.full((2, *masks.shape), -9, dtype=torch.int64, device=DEVICE)
     edt(masks, ndim=2, return_indices=True, out=(out, indices))
     assert torch.equal(indices, edt(masks, ndim=2, return_indices=True)[1].long())
+
+
+@pytest.mark.parametrize(("rows", "spacing"), COLUMNS[::6] if REHEARSE else COLUMNS)
+def test_near_and_far_columns_are_the_cpus_bit_for_bit(rows, spacing):
+    got, expected = computed(rows, spacing, DEVICE), on_the_cpu(computed, rows, spacing)
+    wrong = [name for name in expected if not torch.equal(got[name], expected[name])]
+    assert not wrong, f"differs from the CPU's: {', '.join(wrong)}"
