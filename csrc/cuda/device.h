@@ -59,12 +59,12 @@ FASTDIST_DEVICE uint32_t shift_to_highest(uint32_t bits) {
 FASTDIST_DEVICE bool has_bit(uint32_t bits, int k) { return opaque(int(bits & 1u << k)) != 0; }
 
 // *to = value, where `condition` is not 0: one instruction. What the compiler may branch around it does.
-#define FASTDIST_STORE_IF(Type, type, kind)                               \
-  FASTDIST_DEVICE void store_if(uint32_t condition, Type* to, Type value) { \
+#define FASTDIST_STORE_IF(Type, type, kind)                                                \
+  FASTDIST_DEVICE void store_if(uint32_t condition, Type* to, Type value) {                \
     asm volatile("{ .reg .pred p; setp.ne.u32 p, %0, 0; @p st.global." type " [%1], %2; }" \
-                 :                                                        \
-                 : "r"(condition), "l"(to), kind(value)         \
-                 : "memory");                                             \
+                 :                                                                         \
+                 : "r"(condition), "l"(to), kind(value)                                    \
+                 : "memory");                                                              \
   }
 FASTDIST_STORE_IF(float, "f32", "f")
 FASTDIST_STORE_IF(double, "f64", "d")
@@ -74,8 +74,8 @@ FASTDIST_STORE_IF(int64_t, "s64", "l")
 
 // Shared memory by its own addresses, of 32 bits: one instruction for the address of an element, where pointers take two.
 FASTDIST_DEVICE uint32_t shared_address(const void* pointer) { return uint32_t(__cvta_generic_to_shared(pointer)); }
-#define FASTDIST_LOAD_SHARED(Type, type, kind)                                                \
-  FASTDIST_DEVICE void load_shared(uint32_t address, Type* value) {                           \
+#define FASTDIST_LOAD_SHARED(Type, type, kind)                                                 \
+  FASTDIST_DEVICE void load_shared(uint32_t address, Type* value) {                            \
     asm volatile("ld.shared." type " %0, [%1];" : "=" kind(*value) : "r"(address) : "memory"); \
   }
 FASTDIST_LOAD_SHARED(float, "f32", "f")

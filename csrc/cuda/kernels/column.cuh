@@ -19,6 +19,7 @@ template <class A>
 FASTDIST_ANYWHERE constexpr int64_t column_value_bytes(int64_t length) {
   return (length + kRowsBehind) * kLanes * int64_t(sizeof(typename A::Value));
 }
+
 // Bit x of lane i becomes bit i of lane x: five exchanges of halves.
 FASTDIST_DEVICE uint32_t transposed(uint32_t bits, int lane) {
   uint32_t keep = 0x0000ffffu;

@@ -26,7 +26,7 @@ FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Valu
   int left = y - d, right = y + d;
   // Counted in whole numbers as well as d is; other floats convert it, since they may be too coarse to be counted in.
   for (Value x = A::of(d); d <= most; d += 2, left -= 2, right += 2, x = A::kWhole ? x + Value(2) : A::of(d)) {
-    const Value cost = weight * x * x, further = x + Value(1), next = weight * further * further;
+    const Value cost = square_of(weight, x), next = square_of(weight, x + Value(1));
     if (!(cost < best)) break;
     FASTDIST_COUNT("anchor candidates", 4);
     // Beyond its end a side takes the end again, at too high a cost: that changes nothing.
@@ -138,7 +138,7 @@ FASTDIST_DEVICE void run_squares(const ColumnTables& tables, typename A::Value w
     for (int k = 0; k < kRun; ++k) {
       if (k > 0) behind = run.within >> k & 1 ? 1.0f : behind + 1.0f;
       const float d = smaller(behind, ahead[k]);
-      squares[k] = weight * d * d;
+      squares[k] = square_of(weight, d);
     }
     return;
   }
