@@ -9,10 +9,12 @@ machine code of PTX, and the GPU itself have no part in it.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -187,3 +189,26 @@ def memory(*arrays: Any) -> Iterator[None]:
     finally:
         for address, size, _ in known:
             library().fastdist_ptx_forget(address, size)
+
+
+def main() -> None:
+    """``python -m fastdist.providers.ptx --arch 8.0 9.0``: are all kernels understood?"""
+    parser = argparse.ArgumentParser(description="Translate the kernels of a library, run none.")
+    parser.add_argument("--library", type=Path, default=LIBRARY)
+    parser.add_argument("--arch", nargs="+", default=["9.0"])
+    arguments = parser.parse_args()
+    reason = stand_in.load(arguments.library, NAMESPACE, _HOW)
+    if reason is not None:
+        sys.exit(reason)
+    found = ctypes_of(arguments.library)
+    for name in arguments.arch:
+        said = found.fastdist_ptx_open(int(name.replace(".", "")))
+        if said is not None:
+            sys.exit(f"{arguments.library}: {said.decode()}")
+        places = json.loads(found.fastdist_ptx_instructions())
+        kernels = len({one["kernel"] for one in places})
+        print(f"PTX for {name}: {kernels} kernels translated, none executed")
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ namespace {
 struct Image {
   std::map<int, std::string> texts;
   std::string error;  // why it could not be read
-  Module* module = nullptr;
+  std::map<int, Module*> modules;  // that have been asked for
 };
 
 struct Function {
@@ -81,6 +81,10 @@ int64_t shared_of_block() {
   return environment("FASTDIST_PTX_SHARED_BYTES", (found == kilobytes.end() ? 227 : found->second) * 1024);
 }
 
+std::string too_little(const std::string& kernel, int64_t wanted) {
+  return "kernel " + kernel + ": a block has " + std::to_string(shared_of_block()) + " bytes of shared memory, not " + std::to_string(wanted);
+}
+
 std::string architectures(const Image& image) {
   std::string names;
   for (const auto& [target, text] : image.texts) names += (names.empty() ? "sm_" : ", sm_") + std::to_string(target);
@@ -92,7 +96,9 @@ cudaError_t run_function(const void* function, dim3 grid, dim3 block, void** arg
     open_library(settings().target);
     const auto found = functions().find(function);
     if (found == functions().end()) return failed(cudaErrorInvalidDeviceFunction, "a kernel that nobody has registered");
-    Kernel& kernel = kernel_of(*found->second.image->module, found->second.name);
+    Kernel& kernel = kernel_of(*found->second.image->modules.at(opened), found->second.name);
+    if (const int64_t wanted = int64_t(shared) + kernel.static_shared; wanted > shared_of_block())
+      return failed(cudaErrorInvalidValue, too_little(kernel.readable, wanted));
     if (int64_t(shared) > found->second.dynamic_shared)
       return failed(cudaErrorInvalidValue, "kernel " + kernel.readable + ": " + std::to_string(shared) +
                                                " bytes of shared memory, more than was asked for with cudaFuncSetAttribute");
@@ -108,15 +114,14 @@ cudaError_t run_function(const void* function, dim3 grid, dim3 block, void** arg
 void open_library(int target) {
   const std::lock_guard<std::recursive_mutex> hold(opening);
   if (opened == target) return;
-  std::map<Image*, Module*> made;
   for (const auto& image : images()) {
     if (!image->error.empty()) throw Error(image->error);
+    if (image->modules.count(target)) continue;
     const auto text = image->texts.find(target);
     if (text == image->texts.end())
       throw Error("the library has no PTX for sm_" + std::to_string(target) + ", only for " + architectures(*image));
-    made[image.get()] = &load(text->second);
+    image->modules[target] = &load(text->second);
   }
-  for (const auto& [image, module] : made) image->module = module;
   opened = settings().target = target;
 }
 
@@ -184,9 +189,7 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
   const auto found = ptx::functions().find(function);
   if (found == ptx::functions().end()) return failed(cudaErrorInvalidDeviceFunction, "a kernel that nobody has registered");
-  if (value > ptx::shared_of_block())
-    return failed(cudaErrorInvalidValue, "kernel " + found->second.name + ": a block has " + std::to_string(ptx::shared_of_block()) +
-                                             " bytes of shared memory, not " + std::to_string(value));
+  if (value > ptx::shared_of_block()) return failed(cudaErrorInvalidValue, ptx::too_little(found->second.name, value));
   found->second.dynamic_shared = value;
   return cudaSuccess;
 }

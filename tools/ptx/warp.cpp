@@ -165,7 +165,7 @@ bool run_group(Warp& warp, size_t index, uint64_t& budget) {
       case Kind::kShuffle:
       case Kind::kVote:
       case Kind::kWarpSync:
-        if (members_of(warp, i, lanes) & warp.alive & ~lanes) {
+        if (members_of(warp, i, lanes) & ~lanes) {
           leave_at(pc);
           groups[index].waits = true;
           --count.executed;
