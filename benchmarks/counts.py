@@ -1,11 +1,11 @@
-"""What the CUDA kernels execute, counted by executing nvcc's PTX (tools/ptx), and CuPy's beside them.
+"""What the CUDA kernels execute, counted by executing nvcc's PTX (tools/ptx), beside CuPy's.
 
-    python -m benchmarks.counts                       # the table; docs/kernels.md tells what it means
+    python -m benchmarks.counts                       # the table that docs/kernels.md explains
     python -m benchmarks.counts --json FILE           # by kernel and by source line as well
-    python -m benchmarks.counts --lines FILE          # the dearest lines of a kernel: --kernel pack_bytes
+    python -m benchmarks.counts --kernel pack_bytes   # the dearest source lines of a kernel instead
 
-Needs ``python scripts/compile_ptx.py``. Where a wheel of CuPy is installed (or unpacked in the folder
-``--cupy``), its PBA+ kernels are compiled from it and run for the same maps.
+Needs ``python scripts/compile_ptx.py``. Where a wheel of CuPy is installed (or unpacked in the
+folder ``--cupy``), its PBA+ kernels are compiled from it and run for the same maps.
 
 Counted are instructions of PTX that a warp, or a group of its lanes, executes; sectors of 32 bytes
 that a warp's access touches, before any cache; waves of shared memory. ptxas makes other
@@ -18,6 +18,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ def cases() -> list[Case]:
     found = []
     for shape in MAPS:
         mask = torch.from_numpy(inputs.blobs(shape)).to(torch.uint8)
-        name = f"signed map, blobs, {_size(shape)}"
-        found.append(Case(name, mask.numel(), lambda m=mask: signed_distance(m, ndim=m.dim()), mask))
+        call = partial(signed_distance, mask, ndim=mask.dim())
+        found.append(Case(f"signed map, blobs, {_size(shape)}", mask.numel(), call, mask))
     for shape in LOSSES:
         noise = torch.from_numpy(inputs.smooth_noise(shape))
         labels = (noise * 1.5 + CLASSES / 2).clamp(0, CLASSES - 1).to(torch.uint8)[None, None]
@@ -125,7 +126,8 @@ COLUMNS = {
 
 
 def table(found: dict[str, Any]) -> str:
-    lines = ["| | whose | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "--:|" * len(COLUMNS)]
+    head = " | ".join(["| | whose", *COLUMNS.values()])
+    lines = [f"{head} |", "|---|---|" + "--:|" * len(COLUMNS)]
     for case, by_whom in found.items():
         for whose, numbers in by_whom.items():
             cells = " | ".join(f"{numbers[key]:g}" for key in COLUMNS)

@@ -1,7 +1,7 @@
 """CuPy's PBA+ kernels on the executor of PTX: its own host code, with NumPy arrays for GPU memory.
 
-CuPy itself cannot be imported without a GPU's driver, and is not: its module of host code is, with a
-stand-in for `cupy` in which a kernel is compiled by nvcc and launched on tools/ptx. What CuPy
+CuPy itself cannot be imported without a GPU's driver, and is not: its module of host code is, with
+a stand-in for `cupy` in which a kernel is compiled by nvcc and launched on tools/ptx. What CuPy
 computes element by element (packing coordinates, distances from coordinates) is done by NumPy
 and not counted, which is to CuPy's favour.
 """
@@ -23,7 +23,6 @@ import numpy as np
 from fastdist.providers import ptx
 
 TARGET = "sm_90"
-SCALARS = {np.int16: ctypes.c_int16, np.int32: ctypes.c_int32, float: ctypes.c_float}
 
 
 def installed() -> Path | None:
@@ -41,7 +40,7 @@ def _module(code: str) -> ptx.Module:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "kernels.cu", Path(folder) / "kernels.ptx"
         source.write_text(code, encoding="utf-8")
-        command = [str(nvcc), "-ptx", "-lineinfo", f"-arch={TARGET}", str(source)]
+        command = [str(nvcc), "-ptx", "-w", "-lineinfo", f"-arch={TARGET}", str(source)]
         subprocess.run([*command, "-o", str(target)], check=True)
         return ptx.Module(target.read_text(encoding="utf-8"))
 

@@ -125,7 +125,7 @@ def test_memory_that_is_only_read_is_not_written():
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("mov.u32 %r5, 0;", "tex.2d %r5, 0;", "toy, PTX line 16 for sm_75: unknown instruction tex"),
+        ("mov.u32 %r5, 0;", "tex.2d %r5, 0;", "PTX line 16 for sm_75: unknown instruction tex"),
         ("mov.u32 %r5, 0;", "mov.u32 %r99, 0;", "PTX line 16 for sm_75: cannot translate dest"),
         (".version 8.0", ".version 9.9", "version 9.9, newer than 9.0, the newest that is known"),
         (".version 8.0", "", "no PTX"),
@@ -150,7 +150,7 @@ def test_a_library_that_is_not_understood_is_one_line_and_exit_status_1(
     old, new, arch, says, tmp_path
 ):
     library = tmp_path / "_ptx.so"
-    library.write_bytes(ptx.LIBRARY.read_bytes().replace(old, new) if old else ptx.LIBRARY.read_bytes())
+    library.write_bytes(ptx.LIBRARY.read_bytes().replace(old or b"\0", new or b"\0"))
     command = [sys.executable, "-m", "fastdist.providers.ptx", "--library", str(library)]
     answer = subprocess.run([*command, "--arch", arch], capture_output=True, text=True)
     assert (answer.returncode, answer.stdout) == (1, "")

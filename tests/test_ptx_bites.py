@@ -1,5 +1,5 @@
-"""What the executor of PTX finds: every barrier taken out of every kernel, one at a time, and planted
-misaligned addresses, bounds and masks."""
+"""What the executor of PTX finds: every barrier taken out of every kernel, one at a time, and
+planted misaligned addresses, bounds and masks."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Reached:
         self.by: dict[tuple[str, int], list[int]] = {}
         self.known: dict[tuple[str, int], dict] = {}
         self.inputs = inputs
-        for number, (_, call, _) in enumerate(inputs):
+        for number in range(len(inputs)):
             with ptx.counting(races=True):
                 self.right.append(_bits(self.run(number)))
             for one in ptx.instructions():

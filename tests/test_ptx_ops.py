@@ -17,6 +17,8 @@ pytestmark = [
 
 #: Their spacings are no whole numbers, so that squared distances are rounded.
 ROUNDED = "spacing", "unit", "midpoint", "max", "loss"
+#: Of a distance that is rounded, half the spacing is taken, and the rest divided: two roundings more.
+STEPS = {"maps, item spacing": 3}
 
 
 def _steps_apart(a: torch.Tensor, b: torch.Tensor) -> int:
@@ -40,11 +42,11 @@ def test_a_call_gives_what_the_cpu_does(name, space):
     with providers.forced("ptx"):
         found = CALLS[name](inputs)
     for ours, theirs in zip(found, expected, strict=True):
-        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
         if not any(word in name for word in ROUNDED):
             assert torch.equal(ours, theirs)
         elif name.startswith("loss"):  # sums in another order
             most = float(theirs.abs().max()) or 1.0
             assert float((ours - theirs).abs().max()) <= cuda_calls.tolerance(ours.dtype) * most
         else:
-            assert _steps_apart(ours, theirs) <= 1
+            assert _steps_apart(ours, theirs) <= STEPS.get(name, 1)

@@ -131,8 +131,8 @@ def counting(*, races: bool = False) -> Iterator[None]:
 
 
 def counts() -> dict[str, Any]:
-    """By kernel: launches, blocks, threads; instructions of warps and the lanes that they had, sectors
-    of 32 bytes read and written, waves of shared memory; and the same by source line."""
+    """By kernel: launches, blocks, threads; instructions of warps and the lanes that they had,
+    sectors of 32 bytes read and written, waves of shared memory; the same by source line."""
     return json.loads(library().fastdist_ptx_counts())
 
 

@@ -163,7 +163,9 @@ void Memory::watch(Warp& warp, const Instruction& i, int lane, Shadow& shadow, c
   Access& write = shadow.write;
   Access& read = shadow.read;
   if (!(i.atomic && write.atomic) && !fresh(write) && !ordered(write, warp, lane)) complain(write, "written");
-  const Access mine{block_, epoch_, warp.syncs, 1u << lane, int16_t(warp.index), i.atomic, false, false};
+  // What a thread has written plainly stays so, though it goes on with atomics.
+  const bool plain = !fresh(write) && write.block == block_ && write.epoch == epoch_ && !write.atomic;
+  const Access mine{block_, epoch_, warp.syncs, 1u << lane, int16_t(warp.index), i.atomic && !plain, false, false};
   if (i.writes) {
     if (!fresh(read) && !ordered(read, warp, lane)) complain(read, "read");
     const bool among_atomics = i.atomic && write.atomic && !fresh(write) && write.epoch == epoch_ && write.block == block_;
