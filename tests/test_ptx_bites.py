@@ -3,6 +3,7 @@ planted misaligned addresses, bounds and masks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -111,7 +112,6 @@ def _inputs() -> Iterator[tuple[str, Call]]:
 
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-COLLECTIVES = ("shuffle", "vote", "warp sync")
 
 
 def _bits(results: Tensor | tuple[Tensor, ...]) -> list[bytes]:
@@ -133,7 +133,7 @@ class Reached:
             for one in ptx.instructions():
                 key = (one["kernel"], one["place"])
                 self.known.setdefault(key, one)
-                if one["executed"]:
+                if one["lanes"]:
                     self.by.setdefault(key, []).append(number)
 
     def run(self, number: int) -> Tensor | tuple[Tensor, ...]:
@@ -142,16 +142,16 @@ class Reached:
             patch.setenv(SHARED, str(shared))
             return call()
 
-    def unnoticed(self, key: tuple[str, int], mistake: str) -> bool:
-        """Whether no input that comes by it gives an error or another bit."""
-        for number in self.by.get(key, []):
+    def outcome(self, key: tuple[str, int], mistake: str) -> str:
+        """What a mistake gives, with the first input that shows it: an error, or a wrong result."""
+        for number in self.by[key]:
             with ptx.planted(*key, mistake):
                 try:
                     if _bits(self.run(number)) != self.right[number]:
-                        return False
-                except RuntimeError:
-                    return False
-        return True
+                        return "another result"
+                except RuntimeError as error:
+                    return str(error)
+        return ""
 
 
 @pytest.fixture(scope="module", params=["7.5", "9.0"])
@@ -169,4 +169,28 @@ def test_every_barrier_is_missed_when_it_is_left_out(reached):
     assert len(barriers) > 100
     never = [reached.known[key] for key in barriers if key not in reached.by]
     assert never == [], "add an input that comes by"
-    assert [reached.known[k] for k in barriers if reached.unnoticed(k, "leave out")] == []
+    assert [reached.known[k] for k in barriers if not reached.outcome(k, "leave out")] == []
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kinds", "says"),
+    [
+        ("misalign", ("memory",), "a misaligned address"),
+        ("beyond", ("memory",), "out of bounds"),
+        ("mask", ("shuffle", "vote", "warp sync"), "not among the members"),
+    ],
+)
+def test_every_kind_of_mistake_is_named_in_every_kernel(reached, mistake, kinds, says):
+    """In the first instruction of each opcode."""
+    chosen: dict[tuple[str, str], tuple[str, int]] = {}
+    for key in reached.by:
+        one = reached.known[key]
+        if one["kind"] in kinds and (mistake != "misalign" or one["bytes"] > 1):
+            chosen.setdefault((one["kernel"], one["opcode"]), key)
+    assert len(chosen) > 100
+    outcomes = {key: reached.outcome(key, mistake) for key in chosen.values()}
+    missed = {key: text for key, text in outcomes.items() if says not in text}
+    assert missed == {}
+    for (kernel, _), text in outcomes.items():
+        assert f"kernel {kernel}, block " in text
+        assert re.search(r"PTX line \d+ \(.*\), \S+:\d+", text), text

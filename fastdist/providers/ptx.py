@@ -137,7 +137,7 @@ def counts() -> dict[str, Any]:
 
 
 def instructions() -> list[dict[str, Any]]:
-    """Accesses, collectives and barriers of all kernels: where they are, how often executed."""
+    """Accesses, collectives and barriers of all kernels: where, and executed by how many lanes."""
     return json.loads(library().fastdist_ptx_instructions())
 
 

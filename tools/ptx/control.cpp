@@ -115,7 +115,7 @@ FASTDIST_EXPORT const char* fastdist_ptx_counts() {
   return answer.c_str();
 }
 
-// JSON, of what is no plain instruction or branch: where it is and how often it was executed.
+// JSON, of what is no plain instruction or branch: where it is, and how many lanes have executed it.
 FASTDIST_EXPORT const char* fastdist_ptx_instructions() {
   answer = "[";
   for (Kernel* kernel : all_kernels()) {
@@ -126,7 +126,7 @@ FASTDIST_EXPORT const char* fastdist_ptx_instructions() {
       answer += (answer.size() > 1 ? ",\n{" : "{") + ("\"kernel\": " + quoted(kernel->readable)) + ", " + field("place", k) +
                 ", \"opcode\": " + quoted(i.opcode) + ", \"kind\": " + quoted(kKinds[int(i.kind)]) + ", " + field("line", uint64_t(i.line)) +
                 ", \"source\": " + quoted(describe(*kernel->module, i)) + ", " + field("bytes", i.data.size()) + ", " +
-                field("executed", kernel->counts[k].executed) + "}";
+                field("lanes", kernel->counts[k].lanes) + "}";
     }
   }
   answer += "]";
