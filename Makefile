@@ -21,7 +21,7 @@ PROVIDER_TESTS = $(KERNEL_TESTS) $(wildcard tests/test_losses*.py tests/test_err
     tests/test_scipy_api.py tests/test_ops.py tests/test_real_maps.py tests/test_determinism.py)
 EMULATED = FASTDIST_REQUIRE_EXTENSION=0 FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -m "not slow" -p no:cacheprovider
 
-.PHONY: help demo test test-levels lint wheel bench bench-compare asan emulator emulator-asan emulator-full ptx kernels-check env build clean distclean
+.PHONY: help demo test test-levels lint wheel bench bench-compare asan emulator emulator-asan emulator-full ptx ptx-translated ptx-bites kernels-check env build clean distclean
 
 help:
 	@echo "make demo          train a small U-Net with the boundary loss on real lesions"
@@ -132,21 +132,28 @@ emulator-full: emulator emulator-asan
 	done
 	FASTDIST_EMULATOR_CHECK=1 $(EMULATED) tests/test_emulator_ops.py $(ARGS)
 
-# What nvcc makes of the CUDA kernels, its PTX, executed on the CPU with races, bounds and alignment watched (tools/ptx): all tests of a
-# provider and every call of tests/cuda_calls.py against the extension's bits, for each architecture; others' PTX is translated.
+# What nvcc makes of the CUDA kernels, its PTX, executed on the CPU with races, bounds and alignment watched (tools/ptx): mistakes
+# planted into it; then, an architecture a process, all tests of a provider, and every call of tests/cuda_calls.py against the
+# extension's bits, once more in reverse with columns that do not fit. Of others the PTX is translated only.
 ARCH ?= 7.5 9.0
 TRANSLATED ?= 8.0 8.6 8.9 10.0 12.0
+EXECUTED = FASTDIST_TEST_PROVIDERS=ptx $(PY) -m pytest -q -m "not slow" -p no:cacheprovider
 ptx: env
 	$(PY) scripts/compile_ptx.py --arch $(ARCH)
-	$(PY) -m pytest -q -p no:cacheprovider tests/test_ptx.py tests/test_ptx_bites.py
-	for arch in $(ARCH); do \
-	    FASTDIST_PTX_ARCH=$$arch FASTDIST_TEST_PROVIDERS=ptx $(PY) -m pytest -q -m "not slow" -p no:cacheprovider \
-	        $(PROVIDER_TESTS) tests/test_ptx_ops.py $(ARGS); \
-	    FASTDIST_PTX_ARCH=$$arch FASTDIST_PTX_SCHEDULE=reverse FASTDIST_PTX_SHARED_BYTES=12288 $(PY) -m pytest -q \
-	        -p no:cacheprovider tests/test_ptx_ops.py $(ARGS); \
-	done
-	test -z "$(TRANSLATED)" || { $(PY) scripts/compile_ptx.py --arch $(TRANSLATED) --output build/ptx/translated.so && \
-	    $(PY) -m fastdist.providers.ptx --library build/ptx/translated.so --arch $(TRANSLATED); }
+	@$(MAKE) --no-print-directory -j2 --output-sync=target ptx-translated ptx-bites $(addprefix ptx-executed-,$(ARCH))
+
+ptx-translated:
+	$(PY) scripts/compile_ptx.py --arch $(TRANSLATED) --output build/ptx/translated.so
+	$(PY) -m fastdist.providers.ptx --library build/ptx/translated.so --arch $(TRANSLATED)
+
+ptx-bites:
+	FASTDIST_PTX_ARCH=$(lastword $(ARCH)) FASTDIST_PTX_ARCHS="$(ARCH)" $(PY) -m pytest -q -p no:cacheprovider \
+	    tests/test_ptx.py tests/test_ptx_bites.py
+
+ptx-executed-%: export FASTDIST_PTX_ARCH = $*
+ptx-executed-%:
+	$(EXECUTED) $(filter-out tests/test_determinism.py,$(PROVIDER_TESTS)) tests/test_ptx_ops.py $(ARGS)
+	FASTDIST_PTX_SCHEDULE=reverse FASTDIST_PTX_SHARED_BYTES=12288 $(EXECUTED) tests/test_ptx_ops.py
 
 clean:
 	rm -rf build dist *.egg-info fastdist/_extension.so fastdist/_extension_missing.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from fastdist.providers import ptx
 if reason := ptx.available():
     pytest.skip(reason, allow_module_level=True)
 
+ARCH = os.environ.get("FASTDIST_PTX_ARCH") or "9.0"
 #: Thread t of 64 has its number in %r1, four times it in %r2, the address of out[t] in %rd2.
 HEAD = """.version 8.0
 .target sm_75
@@ -141,16 +143,16 @@ def test_ptx_that_is_not_understood_is_an_error_of_one_line(old, new, says):
 @pytest.mark.parametrize(
     ("old", "new", "arch", "says"),
     [
-        (b"", b"", "6.1", "no PTX for sm_61, only for sm_75, sm_90"),
-        (b"bar.sync 0;", b"bar.sunk 0;", "9.0", "unknown instruction bar.sunk"),
-        (b".version 9.0", b".version 9.8", "9.0", "PTX of version 9.8, newer than"),
+        (b"", b"", "6.1", "no PTX for sm_61, only for sm_"),
+        (b"bar.sync 0;", b"bar.sunk 0;", ARCH, "unknown instruction bar.sunk"),
+        (rb"\.version \d\.\d", b".version 9.9", ARCH, "PTX of version 9.9, newer than"),
     ],
 )
 def test_a_library_that_is_not_understood_is_one_line_and_exit_status_1(
     old, new, arch, says, tmp_path
 ):
-    library = tmp_path / "_ptx.so"
-    library.write_bytes(ptx.LIBRARY.read_bytes().replace(old or b"\0", new or b"\0"))
+    library, original = tmp_path / "_ptx.so", ptx.LIBRARY.read_bytes()
+    library.write_bytes(re.sub(old, new, original) if old else original)
     command = [sys.executable, "-m", "fastdist.providers.ptx", "--library", str(library)]
     answer = subprocess.run([*command, "--arch", arch], capture_output=True, text=True)
     assert (answer.returncode, answer.stdout) == (1, "")

@@ -3,6 +3,7 @@ planted misaligned addresses, bounds and masks."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -154,14 +155,15 @@ class Reached:
         return ""
 
 
-@pytest.fixture(scope="module", params=["7.5", "9.0"])
+@pytest.fixture(scope="module", params=os.environ.get("FASTDIST_PTX_ARCHS", "7.5 9.0").split())
 def reached(request) -> Iterator[Reached]:
+    before = os.environ.get("FASTDIST_PTX_ARCH") or "9.0"
     ptx.use_architecture(request.param)
     inputs = [(name, call, 232448) for name, call in _inputs()]
     # Columns that do not fit into shared memory; losses need some of it.
     inputs += [(name, call, 6000) for name, call, _ in inputs if "(300, 33)" in name]
     yield Reached(inputs)
-    ptx.use_architecture("9.0")
+    ptx.use_architecture(before)
 
 
 def test_every_barrier_is_missed_when_it_is_left_out(reached):

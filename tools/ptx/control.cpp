@@ -1,12 +1,9 @@
-// What the host may ask of the library through C (fastdist/providers/ptx.py). Functions answer null where they worked, else why not.
+// What the host may ask of the library through C (fastdist/providers/ptx.py). The answer is null where it worked, else why not.
 #include <cstring>
 #include <string>
 
 #include "../../csrc/cuda/stand_in.h"
 #include "launch.h"
-#include "library.h"
-#include "plant.h"
-
 #define FASTDIST_EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace fastdist {
@@ -41,8 +38,9 @@ std::string quoted(const std::string& text) { return '"' + text + '"'; }
 std::string field(const char* name, uint64_t value) { return quoted(name) + ": " + std::to_string(value); }
 
 std::string numbers(const Count& count) {
-  return field("instructions", count.executed) + ", " + field("lanes", count.lanes) + ", " + field("sectors_read", count.sectors_read) +
-         ", " + field("sectors_written", count.sectors_written) + ", " + field("shared_waves", count.waves);
+  return field("instructions", count.executed) + ", " + field("lanes", count.lanes) + ", " +
+         field("sectors_read", count.sectors_read) + ", " + field("sectors_written", count.sectors_written) + ", " +
+         field("shared_waves", count.waves);
 }
 
 void add(Count& sum, const Count& count) {
@@ -124,8 +122,8 @@ FASTDIST_EXPORT const char* fastdist_ptx_instructions() {
       const Instruction& i = kernel->code[k];
       if (i.kind == Kind::kPlain || i.kind == Kind::kBranch || i.kind == Kind::kExit) continue;
       answer += (answer.size() > 1 ? ",\n{" : "{") + ("\"kernel\": " + quoted(kernel->readable)) + ", " + field("place", k) +
-                ", \"opcode\": " + quoted(i.opcode) + ", \"kind\": " + quoted(kKinds[int(i.kind)]) + ", " + field("line", uint64_t(i.line)) +
-                ", \"source\": " + quoted(describe(*kernel->module, i)) + ", " + field("bytes", i.data.size()) + ", " +
+                ", \"opcode\": " + quoted(i.opcode) + ", \"kind\": " + quoted(kKinds[int(i.kind)]) + ", " +
+                field("line", uint64_t(i.line)) + ", \"source\": " + quoted(describe(*kernel->module, i)) + ", " + field("bytes", i.data.size()) + ", " +
                 field("lanes", kernel->counts[k].lanes) + "}";
     }
   }
@@ -133,7 +131,7 @@ FASTDIST_EXPORT const char* fastdist_ptx_instructions() {
   return answer.c_str();
 }
 
-// Puts a mistake into a kernel, at the place of an instruction (plant.h), or takes all out of it again.
+// Puts a mistake into a kernel, at the place of an instruction (launch.h), or takes all out of it again.
 FASTDIST_EXPORT const char* fastdist_ptx_plant(const char* kernel, uint64_t place, const char* mistake) {
   return attempt([&] { plant(kernel, place, mistake); });
 }
@@ -146,8 +144,11 @@ FASTDIST_EXPORT const char* fastdist_ptx_load(const char* text, void** module) {
 FASTDIST_EXPORT const char* fastdist_ptx_launch(void* module, const char* name, const uint32_t* grid, const uint32_t* block,
                                                 uint32_t shared, void** arguments) {
   return attempt([&] {
-    launch(kernel_of(*static_cast<Module*>(module), name), {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, arguments, shared);
+    Kernel& kernel = kernel_of(*static_cast<Module*>(module), name);
+    launch(kernel, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, arguments, shared);
   });
 }
-FASTDIST_EXPORT void fastdist_ptx_register(const void* memory, int64_t bytes, bool writable) { register_range(memory, bytes, writable); }
+FASTDIST_EXPORT void fastdist_ptx_register(const void* memory, int64_t bytes, bool writable) {
+  register_range(memory, bytes, writable);
+}
 FASTDIST_EXPORT void fastdist_ptx_forget(const void* memory, int64_t bytes) { forget_range(memory, bytes); }

@@ -63,7 +63,9 @@ struct Each;
 
 template <class Function, class D, class... S>
 struct Each<Function, D (*)(S...)> {
-  static void run(Warp& warp, const Instruction& instruction, uint32_t lanes) { apply(warp, instruction, lanes, std::index_sequence_for<S...>{}); }
+  static void run(Warp& warp, const Instruction& instruction, uint32_t lanes) {
+    apply(warp, instruction, lanes, std::index_sequence_for<S...>{});
+  }
 
   template <size_t... K>
   static void apply(Warp& warp, const Instruction& instruction, uint32_t lanes, std::index_sequence<K...>) {

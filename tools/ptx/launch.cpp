@@ -76,8 +76,8 @@ void launch(Kernel& kernel, Size grid, Size block, void** arguments, uint32_t dy
   const Settings how = settings();
   const uint32_t threads = uint32_t(block.all()), warps = (threads + kLanes - 1) / kLanes;
   if (threads == 0 || threads > 1024 || grid.all() == 0)
-    throw Error("kernel " + kernel.readable + ": cannot launch " + std::to_string(grid.all()) + " blocks of " + std::to_string(threads) +
-                " threads");
+    throw Error("kernel " + kernel.readable + ": cannot launch " + std::to_string(grid.all()) + " blocks of " +
+                std::to_string(threads) + " threads");
   std::vector<Range> ranges = registered_ranges();
   for (const auto& variable : kernel.module->variables) ranges.push_back({variable->data(), variable->size(), true});
   Memory memory(kernel, dynamic_shared, arguments, threads, std::move(ranges), how.races);

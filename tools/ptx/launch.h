@@ -1,4 +1,4 @@
-// Launches: a kernel over a grid, one block after another, and how that is to be done.
+// What is made of the parts: the library's kernels, launches over a grid, one block after another, and planted mistakes.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,20 @@ Settings& settings();
 // "" where a number or a name of the environment is not set.
 std::string environment(const char* name);
 int64_t environment(const char* name, int64_t otherwise);
+
+// runtime.cpp: reads and translates every kernel of the library for an architecture, such as 90; Error where that cannot be done.
+void open_library(int target);
+
+// A module of its own, translated; it lives as long as the process. And all kernels of all modules.
+Module& load(const std::string& text);
+std::vector<Kernel*> all_kernels();
+
+// plant.cpp: a mistake that a test puts at an instruction of a kernel, to see whether it is found; and all are taken out again.
+// "leave out": a barrier does nothing; one that votes answers for the lanes of the warp alone.
+// "misalign": an access is half its size further on. "beyond": far outside of all memory.
+// "mask": the lowest lane of a collective is not among its members.
+void plant(const std::string& kernel, uint64_t place, const std::string& mistake);
+void mend();
 
 // Throws Fault or Error.
 void launch(Kernel& kernel, Size grid, Size block, void** arguments, uint32_t dynamic_shared);

@@ -79,12 +79,13 @@ char* Memory::resolve(Warp& warp, const Instruction& i, int lane) {
   const uint64_t address = address_of(warp, i, lane);
   const uint32_t bytes = i.data.size();
   if (address & (bytes - 1))
-    fault(warp, i, lane, "a misaligned address, of " + std::to_string(bytes) + " bytes at " + std::to_string(address & 15) + " of 16");
+    fault(warp, i, lane, "a misaligned address, of " + std::to_string(bytes) + " bytes at " + std::to_string(address & 15));
   switch (i.space) {
     case Space::kShared: {
       const uint64_t place = address - kSharedBegin;
       if (place >= shared_bytes_ || place + bytes > shared_bytes_)
-        fault(warp, i, lane, "shared memory out of bounds: byte " + std::to_string(int64_t(place)) + " of " + std::to_string(shared_bytes_));
+        fault(warp, i, lane,
+              "shared memory out of bounds: byte " + std::to_string(int64_t(place)) + " of " + std::to_string(shared_bytes_));
       if (races_)
         for (uint64_t word = place >> shared_shift_; word << shared_shift_ < place + bytes; ++word)
           watch(warp, i, lane, shared_shadow_[word], "shared byte ", word << shared_shift_);
@@ -124,7 +125,7 @@ char* Memory::global(Warp& warp, const Instruction& i, int lane, uint64_t addres
         for (int64_t distance : {behind, before})
           if (std::abs(distance) < std::abs(nearest)) nearest = distance;
       }
-      fault(warp, i, lane, std::string("global memory out of bounds: ") + std::to_string(bytes) + " bytes, " + std::to_string(nearest) +
+      fault(warp, i, lane, "global memory out of bounds: " + std::to_string(bytes) + " bytes, " + std::to_string(nearest) +
                                " from the next end of " + (i.writes ? "memory that may be written" : "the call's memory"));
     }
     last_ = size_t(found - ranges_.begin());
@@ -157,8 +158,8 @@ void Memory::watch(Warp& warp, const Instruction& i, int lane, Shadow& shadow, c
                                 ? "other threads have "
                                 : "thread " + std::to_string(other.warp * kLanes + std::countr_zero(other.lanes)) +
                                       (other.block == block_ ? "" : " of another block") + " has ";
-    fault(warp, i, lane, std::string("a race: ") + (i.writes ? "writes " : "reads ") + space + std::to_string(place) + ", which " + who +
-                             did + " with no barrier between");
+    fault(warp, i, lane, (i.writes ? "a race: writes " : "a race: reads ") + (space + std::to_string(place)) + ", which " + who + did +
+                             " with no barrier between");
   };
   Access& write = shadow.write;
   Access& read = shadow.read;

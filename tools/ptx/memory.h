@@ -1,8 +1,8 @@
 // The memory of a launch: where an address leads, who has touched it since threads were last ordered, and what it costs.
 //
-// Threads of a block are ordered by bar.sync (and bar.red), lanes of a warp by bar.warp.sync of all of them too, and by nothing else:
-// a shuffle or a vote is no fence. Shared memory is watched by words, by bytes where a kernel writes less than a word at a time;
-// global memory that a launch may write, by words, where it is accessed by words: blocks of one launch are never ordered.
+// Threads of a block are ordered by bar.sync (and bar.red), lanes of a warp by bar.warp.sync of all of them too, and by nothing
+// else: a shuffle or a vote is no fence. Shared memory is watched by words, by bytes where a kernel writes less than a word at a
+// time; global memory that a launch may write, by words, where it is accessed by words: blocks of one launch are never ordered.
 #pragma once
 
 #include <cstdint>

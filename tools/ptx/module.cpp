@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "parser.h"
 #include "text.h"
 
 namespace ptx {

@@ -44,6 +44,16 @@ std::unique_ptr<Module> read_module(const std::string& text);
 // The kernel of this name; Error where the module has none, or an instruction of it is not known.
 Kernel& kernel_of(Module& module, const std::string& name);
 
+// A declaration of a variable or a parameter: its name, and the bytes of one element.
+Symbol declared(const std::string& declaration, std::string* name, int* element);
+
+// parser.cpp: a kernel that the module has.
+std::unique_ptr<Kernel> translated(Module& module, const std::string& name);
+
+// Special registers in the order of their numbers: what a lane of a warp of a block finds there.
+constexpr const char* kSpecials[] = {"%tid.x",   "%tid.y",   "%tid.z",    "%ntid.x",   "%ntid.y",   "%ntid.z", "%ctaid.x",
+                                     "%ctaid.y", "%ctaid.z", "%nctaid.x", "%nctaid.y", "%nctaid.z", "%laneid"};
+
 // "columns.cuh:88, inlined at columns.cuh:120"
 std::string describe(const Module& module, const Instruction& instruction);
 std::string describe(const Module& module, const Place& place);

@@ -1,6 +1,4 @@
 // Statements, operands and instructions of one kernel. What is not known is an error that names the line.
-#include "parser.h"
-
 #include <cxxabi.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include <set>
 
 #include "forms.h"
+#include "module.h"
 #include "text.h"
 
 namespace ptx {
@@ -136,8 +135,8 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error("kernel " + kernel_.readable + ", PTX line " + std::to_string(line_) + " for sm_" + std::to_string(module_.target) + ": " +
-                what);
+    throw Error("kernel " + kernel_.readable + ", PTX line " + std::to_string(line_) + " for sm_" +
+                std::to_string(module_.target) + ": " + what);
   }
 
   static uint32_t rounded(uint32_t number, uint32_t to) { return (number + to - 1) / to * to; }
@@ -247,7 +246,8 @@ class Parser {
     if (kind == 'f' && bytes == 4) return constant(std::strtoull(text.c_str() + 2, nullptr, 16), 4);
     if (kind == 'd' && bytes == 8) return constant(std::strtoull(text.c_str() + 2, nullptr, 16), 8);
     if (std::isdigit(text[0]) || text[0] == '-') {
-      const uint64_t bits = text[0] == '-' ? uint64_t(std::strtoll(text.c_str(), nullptr, 0)) : std::strtoull(text.c_str(), nullptr, 0);
+      const bool negative = text[0] == '-';
+      const uint64_t bits = std::strtoull(text.c_str() + negative, nullptr, 0) * (negative ? ~uint64_t(0) : 1);
       return constant(bytes == 0 && bits ? kAll : bits, bytes);
     }
     return pointer(text, bytes);

@@ -1,11 +1,8 @@
-// See plant.h.
-#include "plant.h"
-
+// Mistakes that tests put into kernels (launch.h).
 #include <bit>
 #include <map>
 
 #include "launch.h"
-#include "library.h"
 
 namespace ptx {
 namespace {

@@ -7,9 +7,9 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "launch.h"
-#include "library.h"
 
 namespace ptx {
 namespace {
@@ -51,6 +51,12 @@ cudaError_t failed(cudaError_t error, const std::string& text) {
   return last_error = error;
 }
 
+template <class T>
+cudaError_t answered(T* where, T value) {
+  *where = value;
+  return cudaSuccess;
+}
+
 // The fat binary of an object: a header, and parts with headers of their own; those of kind 1 are PTX.
 void read_image(const char* data, Image& image) {
   const auto number = [](const char* at, auto zero) {
@@ -62,7 +68,8 @@ void read_image(const char* data, Image& image) {
   const char* const end = at + number(data + 8, uint64_t(0));
   while (at + 16 <= end) {
     const uint64_t header = number(at + 4, uint32_t(0)), bytes = number(at + 8, uint64_t(0));
-    if (header < 16 || header > uint64_t(end - at) || bytes > uint64_t(end - at) - header) throw Error("an object's fat binary is cut off");
+    if (header < 16 || header > uint64_t(end - at) || bytes > uint64_t(end - at) - header)
+      throw Error("an object's fat binary is cut off");
     if (number(at, uint16_t(0)) == 1) {
       const char* text = at + header;
       const std::string found(text, strnlen(text, bytes));
@@ -82,7 +89,8 @@ int64_t shared_of_block() {
 }
 
 std::string too_little(const std::string& kernel, int64_t wanted) {
-  return "kernel " + kernel + ": a block has " + std::to_string(shared_of_block()) + " bytes of shared memory, not " + std::to_string(wanted);
+  return "kernel " + kernel + ": a block has " + std::to_string(shared_of_block()) + " bytes of shared memory, not " +
+         std::to_string(wanted);
 }
 
 std::string architectures(const Image& image) {
@@ -144,6 +152,7 @@ std::vector<Kernel*> all_kernels() {
 
 // ---- What nvcc's objects call as they are loaded, and for <<< >>> --------------------------------------------------------
 
+using ptx::answered;
 using ptx::failed;
 
 extern "C" {
@@ -171,14 +180,13 @@ void __cudaRegisterFunction(void** image, const char* host, char*, const char* n
 void __cudaRegisterVar(void**, char*, char*, const char*, int, size_t, int, int) {}
 char __cudaInitModule(void**) { return 1; }
 cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
-  *kernel = static_cast<cudaKernel_t>(const_cast<void*>(function));
-  return cudaSuccess;
+  return answered(kernel, static_cast<cudaKernel_t>(const_cast<void*>(function)));
 }
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t) {
   return ptx::run_function(reinterpret_cast<const void*>(kernel), grid, block, arguments, shared);
 }
 unsigned __cudaPushCallConfiguration(dim3, dim3, size_t, void*) { return 1; }
-cudaError_t __cudaPopCallConfiguration(dim3*, dim3*, size_t*, void*) { return failed(cudaErrorNotSupported, "<<< >>> is not supported"); }
+cudaError_t __cudaPopCallConfiguration(dim3*, dim3*, size_t*, void*) { return failed(cudaErrorNotSupported, "no <<< >>> here"); }
 
 // ---- What csrc/cuda calls ------------------------------------------------------------------------------------------------
 
@@ -212,14 +220,8 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t)
   return failed(cudaErrorIllegalAddress, "cudaMemsetAsync beyond memory that may be written");
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : failed(cudaErrorInvalidDevice, "there is one device"); }
-cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
-}
+cudaError_t cudaGetDevice(int* device) { return answered(device, 0); }
+cudaError_t cudaGetDeviceCount(int* count) { return answered(count, 1); }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {};
   std::strcpy(properties->name, "an executor of PTX");
@@ -230,34 +232,20 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
-    case cudaDevAttrMultiProcessorCount: *value = int(ptx::environment("FASTDIST_PTX_MULTIPROCESSORS", 4)); break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = int(ptx::shared_of_block()); break;
-    case cudaDevAttrComputeCapabilityMajor: *value = ptx::settings().target / 10; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = ptx::settings().target % 10; break;
-    default: *value = 0;
+    case cudaDevAttrMultiProcessorCount: return answered(value, int(ptx::environment("FASTDIST_PTX_MULTIPROCESSORS", 4)));
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: return answered(value, int(ptx::shared_of_block()));
+    case cudaDevAttrComputeCapabilityMajor: return answered(value, ptx::settings().target / 10);
+    case cudaDevAttrComputeCapabilityMinor: return answered(value, ptx::settings().target % 10);
+    default: return answered(value, 0);
   }
-  return cudaSuccess;
 }
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
-  *status = cudaStreamCaptureStatusNone;
-  return cudaSuccess;
-}
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* s) { return answered(s, cudaStreamCaptureStatusNone); }
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
-  return cudaSuccess;
-}
-cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = CUDART_VERSION;
-  return cudaSuccess;
-}
+cudaError_t cudaDriverGetVersion(int* version) { return answered(version, CUDART_VERSION); }
+cudaError_t cudaRuntimeGetVersion(int* version) { return answered(version, CUDART_VERSION); }
 cudaError_t cudaPeekAtLastError() { return ptx::last_error; }
-cudaError_t cudaGetLastError() {
-  const cudaError_t error = ptx::last_error;
-  ptx::last_error = cudaSuccess;
-  return error;
-}
+cudaError_t cudaGetLastError() { return std::exchange(ptx::last_error, cudaSuccess); }
 const char* cudaGetErrorString(cudaError_t error) { return error == cudaSuccess ? "no error" : ptx::last_text.c_str(); }
 const char* cudaGetErrorName(cudaError_t error) { return error == cudaSuccess ? "cudaSuccess" : "cudaError"; }
 
