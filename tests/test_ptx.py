@@ -188,3 +188,27 @@ def test_an_unknown_schedule_is_an_error_that_lists_the_known_ones():
         ptx.schedule("backwards"),
     ):
         pass
+
+
+@pytest.mark.parametrize(("stride", "sectors", "waves"), [(4, 8, 2), (8, 16, 4), (128, 64, 64)])
+def test_counts_are_what_one_counts_by_hand(stride, sectors, waves):
+    """Two warps read 4 bytes a lane of global and of shared memory, so many bytes apart."""
+    body = f"""mul.lo.s32 %r6, %r1, {stride};
+add.s32 %r7, %r3, %r6;
+ld.shared.u32 %r8, [%r7];
+mul.wide.u32 %rd4, %r1, {stride};
+add.s64 %rd4, %rd1, %rd4;
+ld.global.u32 %r5, [%rd4];
+ret;
+"""
+    memory = np.zeros(64 * stride // 4 + 8, np.uint32)
+    begin = memory.ctypes.data + -memory.ctypes.data % 32
+    module = ptx.Module(HEAD + body + TAIL)
+    with ptx.memory(memory), ptx.counting():
+        module.launch("toy", (1,), (64,), [ctypes.c_void_p(begin)], 64 * stride)
+        counted = ptx.counts()["toy"]
+    assert (counted["blocks"], counted["threads"]) == (1, 64)
+    assert counted["instructions"] == 2 * (7 + 7)
+    assert counted["lanes"] == 32 * counted["instructions"]
+    assert (counted["sectors_read"], counted["sectors_written"]) == (sectors, 0)
+    assert counted["shared_waves"] == waves
