@@ -212,3 +212,22 @@ ret;
     assert counted["lanes"] == 32 * counted["instructions"]
     assert (counted["sectors_read"], counted["sectors_written"]) == (sectors, 0)
     assert counted["shared_waves"] == waves
+
+
+ROOTS = """
+import numpy as np, torch, fastdist
+mask = torch.ones(900, 1400, dtype=torch.bool)
+mask[0, 0] = False
+y, x = np.mgrid[:900, :1400].astype(np.int64)
+found = fastdist.edt(mask, ndim=2).numpy()
+print(int((found != np.sqrt(y * y + x * x).astype(np.float32)).sum()))
+"""
+
+
+@pytest.mark.parametrize("end", ["low", "high", "random"])
+def test_roots_are_right_wherever_in_its_error_the_approximation_answers(end):
+    environment = dict(os.environ, FASTDIST_PROVIDER="ptx", FASTDIST_PTX_APPROX=end)
+    answer = subprocess.run(
+        [sys.executable, "-c", ROOTS], capture_output=True, text=True, env=environment
+    )
+    assert answer.stdout == "0\n", answer.stderr
