@@ -113,7 +113,7 @@ cudaError_t run_function(const void* function, dim3 grid, dim3 block, void** arg
     launch(kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, arguments, uint32_t(shared));
     return cudaSuccess;
   } catch (const std::exception& error) {
-    return failed(cudaErrorLaunchFailure, error.what());
+    return failed(cudaErrorUnknown, error.what());
   }
 }
 
@@ -198,7 +198,8 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   const auto found = ptx::functions().find(function);
   if (found == ptx::functions().end()) return failed(cudaErrorInvalidDeviceFunction, "a kernel that nobody has registered");
   if (value > ptx::shared_of_block()) return failed(cudaErrorInvalidValue, ptx::too_little(found->second.name, value));
-  found->second.dynamic_shared = value;
+  // All that a block has stays all where another architecture is executed.
+  found->second.dynamic_shared = value == ptx::shared_of_block() ? INT64_MAX : value;
   return cudaSuccess;
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
@@ -206,7 +207,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
   if (found == ptx::functions().end()) return failed(cudaErrorInvalidDeviceFunction, "a kernel that nobody has registered");
   *attributes = {};
   attributes->maxThreadsPerBlock = 1024;
-  attributes->maxDynamicSharedSizeBytes = int(found->second.dynamic_shared);
+  attributes->maxDynamicSharedSizeBytes = int(std::min(found->second.dynamic_shared, ptx::shared_of_block()));
   attributes->ptxVersion = attributes->binaryVersion = ptx::settings().target;
   return cudaSuccess;
 }
