@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from fastdist import memory
 from fastdist.arrays import overlap
 
 _UNIT = {ndim: [1.0] * ndim for ndim in range(1, 4)}
@@ -142,6 +143,7 @@ def output(
                 raise ValueError(f"{name}: shares memory with another argument, expected its own")
 
 
+@memory.reported
 def check_labels(labels: Tensor, num_classes: int, ignore_index: int | None = None) -> None:
     """Raise unless every label is a class index or the ignore index.
 

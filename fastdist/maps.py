@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from fastdist import checks, conventions, ops
+from fastdist import checks, conventions, memory, ops
 from fastdist.checks import Sampling
 
 _FLOATS = (torch.float32, torch.float64)
 _INTEGERS = (torch.int32, torch.int64)
 
 
+@memory.reported
 def edt(
     mask: Tensor,
     sampling: Sampling = None,
@@ -110,6 +111,7 @@ def edt(
     return distances, indices
 
 
+@memory.reported
 def edt_labels(
     labels: Tensor,
     sampling: Sampling = None,
@@ -153,6 +155,7 @@ def edt_labels(
     )
 
 
+@memory.reported
 def signed_distance(
     mask: Tensor,
     sampling: Sampling = None,
@@ -223,6 +226,7 @@ def signed_distance(
     )
 
 
+@memory.reported
 def signed_distance_maps(
     labels: Tensor,
     num_classes: int,

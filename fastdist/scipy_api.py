@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastdist import arrays, ops
+from fastdist import arrays, memory, ops
 
 
+@memory.reported
 def distance_transform_edt(
     input: Any,
     sampling: float | Sequence[float] | None = None,

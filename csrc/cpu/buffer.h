@@ -1,6 +1,7 @@
 // Memory for scratch: aligned to a cache line, huge pages where the system offers them.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #if defined(__linux__)
@@ -24,8 +25,9 @@ inline void prefer_huge_pages(void* memory, int64_t bytes) {
 #endif
 }
 
-// Blocks of up to 64 KB that buffers of this thread have given back: a small image needs a dozen for each of its maps, and
-// the system's allocator takes longer for them than the passes do.
+// Blocks of up to 64 KB that buffers have given back: a small image needs a dozen for each of its maps, and the system's
+// allocator takes longer for them than the passes do. Whoever finds the store in use, even by a thread that a fork has left
+// behind, goes to the system instead of waiting.
 class SpareBlocks {
  public:
   static constexpr int kSmallest = 6, kLargest = 16;  // sizes are powers of two
@@ -36,18 +38,20 @@ class SpareBlocks {
     return size;
   }
   void* take(int size) {
+    void* block = nullptr;
+    if (in_use_.test_and_set(std::memory_order_acquire)) return block;
     int& held = held_[size - kSmallest];
-    return held > 0 ? blocks_[size - kSmallest][--held] : nullptr;
+    if (held > 0) block = blocks_[size - kSmallest][--held];
+    in_use_.clear(std::memory_order_release);
+    return block;
   }
   bool give(int size, void* block) {
+    if (in_use_.test_and_set(std::memory_order_acquire)) return false;
     int& held = held_[size - kSmallest];
-    if (held == kEach) return false;
-    blocks_[size - kSmallest][held++] = block;
-    return true;
-  }
-  ~SpareBlocks() {
-    for (int size = 0; size <= kLargest - kSmallest; ++size)
-      while (held_[size] > 0) std::free(blocks_[size][--held_[size]]);
+    const bool room = held < kEach;
+    if (room) blocks_[size - kSmallest][held++] = block;
+    in_use_.clear(std::memory_order_release);
+    return room;
   }
 
  private:
@@ -56,11 +60,12 @@ class SpareBlocks {
 #else
   static constexpr int kEach = 4;
 #endif
-  void* blocks_[kLargest - kSmallest + 1][kEach + 1];
+  std::atomic_flag in_use_;
   int held_[kLargest - kSmallest + 1] = {};
+  void* blocks_[kLargest - kSmallest + 1][kEach + 1] = {};
 };
 
-inline thread_local SpareBlocks spare_blocks;
+inline SpareBlocks spare_blocks;
 
 class Buffer {
  public:
