@@ -1,7 +1,6 @@
 """Losses as functions: what ``fastdist.losses`` calls, for those who keep no module.
 
-A loss here reads its target's layout off the shapes, checks every argument, calls one op for the
-sums and counts of each item and class, and reduces them.
+A loss here reads its target's layout off the shapes, checks every argument, and calls one op.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fastdist import checks, conventions, ops
+from fastdist import checks, conventions, memory, ops
 from fastdist.checks import Sampling
+from fastdist.loss_op import Call, distance_loss
 
 REDUCTIONS = ("mean", "sum", "none")
 _LOGITS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -22,6 +22,7 @@ _LOGITS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _Target = tuple[Tensor, Tensor | None, str, int, int | None]
 
 
+@memory.reported
 def boundary_loss(
     input: Tensor,
     target: Tensor,
@@ -138,16 +139,13 @@ def boundary_loss(
     checked = _target(input, target, mask, first_class, ignore_index)
     if other_act is not None:
         input = _activated(input, other_act, checked)
-    if dist_map is None:
-        sums, counts, perfect, _ = ops.boundary_loss(
-            input, *checked, activation, *geometry, *convention, border
-        )
-    else:
-        maps = _maps(input, dist_map, first_class)
-        sums, counts, perfect = ops.weighted_sums(input, maps, *checked, activation)
-    if offset:
-        sums = sums - perfect
-    return _reduce(sums, counts, reduction, batch)
+    maps = None if dist_map is None else _maps(input, dist_map, first_class)
+    call = Call(
+        *(input, maps, *checked, activation),
+        *(*geometry, *convention, border),
+        *(reduction, bool(batch), bool(offset)),
+    )
+    return distance_loss(call)
 
 
 def check_activation(
@@ -298,18 +296,6 @@ def _check_device(name: str, tensor: Tensor, input: Tensor) -> None:
             f"{name}: got a tensor on {tensor.device} for input on {input.device}; "
             f"move it with {name}.to({str(input.device)!r})"
         )
-
-
-def _reduce(sums: Tensor, counts: Tensor, reduction: str, batch: bool) -> Tensor:
-    """Sums by counts, then over items and classes; nothing known, or nothing at all, gives 0."""
-    if batch:
-        sums, counts = sums.sum(0), counts.sum(0, keepdim=True)
-    else:
-        counts = counts.unsqueeze(1)
-    losses = sums / counts.clamp(min=1).to(sums.dtype)  # [B, C'] or [C']
-    if reduction == "none":
-        return losses
-    return losses.mean() if reduction == "mean" and losses.numel() else losses.sum()
 
 
 def _warn(message: str) -> None:
