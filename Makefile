@@ -43,17 +43,17 @@ help:
 	@echo "VENV=$(VENV)      the environment; one that exists and has torch is used as it is"
 	@echo "REHEARSE=1        the stages of make gpu without a GPU; RESULTS=dir: where their results go"
 	@echo "ARGS=             more arguments: make test ARGS='-k edt -x'"
-	@echo "FASTDIST_CUDA=0|1|auto, TORCH_CUDA_ARCH_LIST, CXX, MAX_JOBS: see scripts/compile_extension.py"
+	@echo "FASTDIST_CUDA=0|1|auto|keep, TORCH_CUDA_ARCH_LIST, CXX, MAX_JOBS: see scripts/compile_extension.py"
 
 env:
 	@scripts/make_env.sh $(VENV) $(PYTHON) dev
 
 build: env
 
-# Without a GPU the demo needs no CUDA kernels, which take nvcc minutes; `make test` compiles them.
+# The demo is content with the library that is there, and without a GPU needs no CUDA kernels, which take nvcc minutes:
+# `make test` compiles them.
 demo:
-	@if [ ! -f fastdist/_extension.so ] && ! nvidia-smi -L >/dev/null 2>&1; then export FASTDIST_CUDA=$${FASTDIST_CUDA:-0}; fi; \
-	    scripts/make_env.sh $(VENV) $(PYTHON) demo
+	@FASTDIST_CUDA=$${FASTDIST_CUDA:-keep} scripts/make_env.sh $(VENV) $(PYTHON) demo
 	$(PY) -m examples.lesions $(ARGS)
 
 test: env
