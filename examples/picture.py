@@ -36,7 +36,7 @@ def draw(patient: Patient, prediction: Tensor, settings: argparse.Namespace, fil
     low, high = min(math.floor(signed.min().item()), -1), math.ceil(signed.max().item())
     slopes = TwoSlopeNorm(0.0, vmin=low, vmax=high)
 
-    figure, axes = plt.subplots(1, 4, figsize=(14.5, 5.1), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(14.5, 5.6), layout="constrained")
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
