@@ -8,7 +8,7 @@ VENV ?= .venv
 # More arguments for the command that a target runs: make test ARGS="-k edt -x", make demo ARGS="--epochs 2"
 ARGS ?=
 LEVELS ?= baseline v3 v4
-GPU_STAGES = gpu-build gpu-test gpu-suite gpu-sanitize gpu-graph gpu-bench
+GPU_STAGES = gpu-measure gpu-test gpu-inspect
 
 PY = $(VENV)/bin/python
 SHELL := /bin/bash
@@ -29,7 +29,7 @@ help:
 	@echo "make test-levels   the extension's tests on each x86-64 level this processor has"
 	@echo "make asan          a selection of them under AddressSanitizer and UBSan"
 	@echo "make emulator      the CUDA kernels on the CPU; emulator-asan, emulator-full: more of it"
-	@echo "make gpu           all that a GPU can prove; by stages: $(GPU_STAGES)"
+	@echo "make gpu           what a GPU can prove, in three stages of at most nine minutes: $(GPU_STAGES)"
 	@echo "make gpu-keep      its results into benchmarks/results/. See docs/gpu.md"
 	@echo "make kernels-check the CUDA compiler's report: no kernel spills a register"
 	@echo "make lint          ruff and mypy"
@@ -101,10 +101,13 @@ bench-compare: env
 gpu $(GPU_STAGES) gpu-keep: export REHEARSE := $(REHEARSE)
 gpu $(GPU_STAGES) gpu-keep: export RESULTS := $(RESULTS)
 gpu:
-	@$(PYTHON) scripts/gpu/all.py $(ARGS)
+	@$(PYTHON) scripts/gpu/stages.py $(GPU_STAGES:gpu-%=%) $(ARGS)
 
-$(GPU_STAGES) gpu-keep: gpu-%:
-	@$(PYTHON) scripts/gpu/$*.py $(ARGS)
+$(GPU_STAGES): gpu-%:
+	@$(PYTHON) scripts/gpu/stages.py $* $(ARGS)
+
+gpu-keep:
+	@$(PYTHON) scripts/gpu/keep.py $(ARGS)
 
 asan: env
 	PY=$(PY) scripts/asan.sh extension $(ARGS)

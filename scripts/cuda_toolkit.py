@@ -13,8 +13,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-# A driver translates PTX for what is newer than it and has no machine code here. 10.0's is newer than
-# no such GPU: 12.0's would leave out 11.0, and serve none that 10.0's does not.
+# Drivers translate PTX for GPUs that are newer than it and have no machine code here. That of 12.0
+# would leave out 11.0, and serve none that 10.0's does not.
 DEFAULT_ARCHITECTURES = "7.5 8.0 8.6 8.9 9.0 10.0+PTX 12.0"
 
 
@@ -44,8 +44,8 @@ class CudaToolkit:
 def wanted(library: Path) -> str:
     """``FASTDIST_CUDA`` as ``"0"``, ``"1"`` or ``"auto"``; `library` is the one that is built.
 
-    ``keep`` is ``"auto"`` where that library has CUDA kernels, or there is a GPU but no library yet:
-    what was built by another command is neither thrown away nor, at minutes of nvcc, added to.
+    ``keep`` is ``"auto"`` where that library has CUDA kernels, or there is a GPU but no library
+    yet: what was built by another command is neither thrown away nor, at minutes of nvcc, added to.
     """
     value = os.environ.get("FASTDIST_CUDA", "").strip().lower() or "auto"
     if value not in ("0", "1", "auto", "keep"):
@@ -64,9 +64,10 @@ def has_cuda(library: Path) -> bool:
 def has_gpu() -> bool:
     """Whether the driver sees an NVIDIA GPU."""
     try:
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).returncode == 0
+        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False)
     except OSError:
         return False
+    return answer.returncode == 0
 
 
 def find_toolkit() -> CudaToolkit:

