@@ -10,7 +10,6 @@
 #include <exception>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -67,8 +66,9 @@ struct Threads {
     helpers.reserve(size_t(used - 1));
     try {
       for (int64_t t = 1; t < used; ++t) helpers.emplace_back(work, true);
-    } catch (const std::system_error&) {
-      // No more threads to be had: those that started, and this one, do the work.
+    } catch (...) {
+      // No more threads, or no memory for one: those that started, and this one, do the work. An exception that left here would
+      // find threads that nobody has joined, which ends the process.
     }
     work(false);
     for (auto& helper : helpers) helper.join();

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
@@ -43,6 +44,7 @@ ENVIRONMENT_VARIABLE = "FASTDIST_PROVIDER"
 
 _active: str | None = None  # the chosen provider's name
 _registration: torch.library.Library | None = None  # its kernels, where they are Python functions
+_selecting = threading.RLock()  # one thread at a time changes them, and the dispatcher's table
 
 
 def module(name: str) -> ModuleType:
@@ -79,18 +81,22 @@ def current(device: torch.device | str = "cpu") -> str | None:
 
 def select(name: str) -> None:
     """Let this provider answer from now on; RuntimeError with the reason where it cannot."""
-    global _active, _registration
     provider = module(name)
     reason = provider.available()
     if reason is not None:
         raise RuntimeError(f"the provider {name!r} is not available: {reason}")
+    with _selecting:
+        _register(name, provider.IMPLEMENTATIONS, provider.DISPATCH_KEY)
+
+
+def _register(name: str, implementations: dict | None, key: str) -> None:
+    global _active, _registration
     cuda.choose(name)
     if name == _active:
         return
     if _registration is not None:
         _registration._destroy()
         _registration = None
-    implementations = provider.IMPLEMENTATIONS
     if implementations is not None:
         missing = [op for op in ops.PROVIDED if op not in implementations]
         if missing:
@@ -101,7 +107,7 @@ def select(name: str) -> None:
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
             for op in ops.PROVIDED:
                 kernel = implementations[op]
-                _registration.impl(op, kernel, provider.DISPATCH_KEY, allow_override=True)
+                _registration.impl(op, kernel, key, allow_override=True)
     _active = name
 
 
