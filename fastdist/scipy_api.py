@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fastdist import arrays, ops
+from fastdist import arrays, checks, ops
+
+_NUMBERS = (*checks.IMAGES, torch.complex64, torch.complex128)
 
 
 def distance_transform_edt(
@@ -77,6 +77,8 @@ def distance_transform_edt(
     >>> distances, indices
     (array([2., 1., 0., 1.]), array([[2, 2, 2, 2]], dtype=int32))
     """
+    return_distances = checks.flag("return_distances", return_distances)
+    return_indices = checks.flag("return_indices", return_indices)
     _check_wishes(return_distances, return_indices, distances, indices)
     with arrays.stream_of(input):
         return _transform(input, sampling, return_distances, return_indices, distances, indices)
@@ -90,7 +92,8 @@ def _transform(
     distances: Any,
     indices: Any,
 ) -> Any:
-    image, kind = arrays.image(input)
+    image, kind = arrays.image("input", input)
+    image = checks.image_tensor("input", image, _NUMBERS)
     if image.dim() == 0:
         image = image[None]  # as SciPy does
     shape, ndim = tuple(image.shape), image.dim()
@@ -145,21 +148,14 @@ def _check_wishes(
 def _steps(sampling: float | Sequence[float] | None, ndim: int) -> list[float]:
     if sampling is None:
         return [1.0] * ndim
-    if isinstance(sampling, str) or not np.iterable(sampling):
-        given: list[Any] = [sampling] * ndim
-    else:
-        given = list(sampling)
-    if len(given) != ndim:
+    if isinstance(sampling, str):
+        raise ValueError(f"sampling: got {checks.shown(sampling)}, expected numbers")
+    given = checks.items(sampling)
+    if given is not None and len(given) != ndim:
         raise RuntimeError(
             f"sampling: got a sequence of length {len(given)}, expected the input's rank, {ndim}"
         )
-    try:
-        steps = [float(step) for step in given]
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"sampling: got {sampling!r}, expected numbers") from None
-    if not all(0 < step < math.inf for step in steps):
-        raise ValueError(f"sampling: got {sampling!r}, expected finite numbers > 0")
-    return steps
+    return checks.spacing_numbers(sampling if given is None else given, ndim, "sampling")
 
 
 def _given(
