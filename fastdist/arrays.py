@@ -44,6 +44,21 @@ def plain(name: str, tensor: Tensor) -> Tensor:
         return tensor.as_subclass(Tensor)
 
 
+def dense(name: str, tensor: Tensor) -> Tensor:
+    """A tensor with strides, without its subclass."""
+    tensor = plain(name, tensor)
+    if tensor.layout != torch.strided or tensor.is_nested:
+        layout = "nested tensor" if tensor.is_nested else tensor.layout
+        raise TypeError(f"{name}: got layout {layout}, expected a dense tensor")
+    return tensor
+
+
+def written_as_it_is(name: str, tensor: Tensor) -> None:
+    """An error for an output in whose memory other numbers stand than the tensor has."""
+    if tensor.is_neg() or tensor._is_zerotensor():
+        raise ValueError(f"{name}: got a negative view or a zero tensor, expected .clone() of it")
+
+
 def has(value: Any, attribute: str) -> bool:
     """Whether there is such an attribute, whatever looking for it comes up with."""
     try:
@@ -100,9 +115,8 @@ class Torch:
 
     def writable(self, name: str, array: Any) -> tuple[Tensor, Callable[[], None] | None]:
         """A contiguous tensor to write, and what has to be called afterwards, if anything."""
-        array = plain(name, array)
-        if array.layout != torch.strided or array.is_nested:
-            raise TypeError(f"{name}: got layout {array.layout}, expected a dense tensor")
+        array = dense(name, array)
+        written_as_it_is(name, array)
         if array.requires_grad:
             raise ValueError(f"{name}: got a tensor that requires grad, expected one that does not")
         if array.is_contiguous():
@@ -152,6 +166,11 @@ class NumPy(Torch):
         return tensor.numpy()
 
     def writable(self, name: str, array: Any) -> tuple[Tensor, Callable[[], None] | None]:
+        expected = instead(name, array)
+        if expected is not None:
+            raise TypeError(f"{name}: got {kind_of(array)}, expected {expected}")
+        if array.dtype.kind not in "biufc":
+            raise TypeError(f"{name}: got an array of {array.dtype.name}, expected one of numbers")
         flags = array.flags
         if not flags.writeable:
             raise ValueError(f"{name}: got a read-only array, expected one that can be written")
@@ -237,7 +256,9 @@ def _readable(array: np.ndarray) -> Tensor:
     if not known or any(step < 0 or step % dtype.itemsize for step in array.strides):
         # There is no such tensor. All that matters is which elements are zero.
         array = array.astype(np.bool_)
-    elif not array.flags.writeable:
+    else:
+        array = array.view(dtype.str)  # one name for a type that has two: ulonglong is uint64
+    if not array.flags.writeable:
         array = np.asarray(_Writable(array))
     return torch.from_numpy(array)
 

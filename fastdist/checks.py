@@ -23,11 +23,12 @@ from torch import Tensor
 from fastdist import arrays
 
 _UNIT = {ndim: [1.0] * ndim for ndim in range(1, 4)}
+#: The dtypes of logits, maps and losses.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: The dtypes of images and labels: what the ops can read.
 IMAGES = (
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-    torch.uint16, torch.uint32, torch.uint64,
-    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.uint16, torch.uint32, torch.uint64, *FLOATS,
 )  # fmt: skip
 
 #: A number, one number per axis in array order, a (ndim,) tensor, a (B, ndim) tensor, or a list of
@@ -36,14 +37,27 @@ Sampling = float | Sequence[float] | Tensor | Sequence[Tensor] | None
 #: The `sampling` and `item_sampling` of the ops.
 Geometry = tuple[list[float], Tensor | None]
 
-_short = reprlib.Repr()
-_short.maxother = _short.maxstring = 80
+class _Short(reprlib.Repr):
+    """One line for any value, whatever its own repr does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxother = self.maxstring = self.maxlong = 80
+
+    def repr1(self, x: Any, level: int) -> str:
+        if isinstance(x, Tensor | np.ndarray):
+            try:
+                return f"a {type(x).__name__} of shape {tuple(x.shape)} and {x.dtype}"
+            except Exception:  # such as a nested tensor, which has no shape
+                return f"a {type(x).__name__}"
+        return super().repr1(x, level)
+
+
+_short = _Short()
 
 
 def shown(value: Any) -> str:
     """The value as an error shows it: one line, not a page, whatever its own repr does."""
-    if isinstance(value, Tensor | np.ndarray):
-        return f"a {type(value).__name__} of shape {tuple(value.shape)} and {value.dtype}"
     try:
         return " ".join(_short.repr(value).split())
     except Exception:  # an integer of 5000 digits has no repr, nor do some objects
@@ -55,10 +69,7 @@ def image_tensor(name: str, value: Tensor, dtypes: Sequence[torch.dtype] = IMAGE
     if not isinstance(value, Tensor):
         kind, conversion = arrays.kind_of(value), _conversion(name, value)
         raise TypeError(f"{name}: got {kind}, expected a torch.Tensor{conversion}")
-    value = arrays.plain(name, value)
-    if value.layout != torch.strided or value.is_nested:
-        layout = "nested tensor" if value.is_nested else value.layout
-        raise TypeError(f"{name}: got layout {layout}, expected a dense tensor")
+    value = arrays.dense(name, value)
     if value.dtype not in dtypes:
         raise TypeError(f"{name}: got dtype {value.dtype}, expected {_names(dtypes)}")
     return value
@@ -78,7 +89,9 @@ def _conversion(name: str, value: Any) -> str:
         return f" of {made}"
     if isinstance(value, np.ndarray):
         return f": torch.from_numpy({name})"
-    return f": torch.from_dlpack({name})" if arrays.has(value, "__dlpack__") else ""
+    if arrays.has(value, "__dlpack__"):
+        return f": torch.from_dlpack({name})"
+    return f": torch.from_numpy(numpy.asarray({name}))" if arrays.has(value, "__array__") else ""
 
 
 def integer(name: str, value: int, expected: str = "an integer") -> int:
@@ -158,7 +171,8 @@ def geometry(
     if sampling is None:
         return _UNIT[ndim], None
     if isinstance(sampling, list | tuple) and _are_rows(sampling):
-        sampling = _rows(sampling, ndim, name).to(like.device)
+        sampling = _rows(sampling, ndim, name)
+        sampling = sampling.to(like.device) if sampling.device.type == "cpu" else sampling
     if isinstance(sampling, Tensor):
         return _UNIT[ndim], _item_sampling(sampling, ndim, like, batch_axes, name)
     return spacing_numbers(sampling, ndim, name), None
@@ -217,12 +231,9 @@ def spacing_numbers(
 
 
 def _spacing_tensor(sampling: Tensor, name: str) -> Tensor:
-    sampling = arrays.plain(name, sampling)
-    if sampling.dtype not in IMAGES[1:] or sampling.layout != torch.strided or sampling.is_nested:
-        raise TypeError(
-            f"{name}: got {sampling.layout} of dtype {sampling.dtype}, expected a dense tensor of "
-            "a real number type"
-        )
+    sampling = arrays.dense(name, sampling)
+    if sampling.dtype not in IMAGES[1:]:
+        raise TypeError(f"{name}: got dtype {sampling.dtype}, expected a real number type")
     return sampling
 
 
@@ -265,9 +276,7 @@ def output(
     """
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}: got {arrays.kind_of(out)}, expected a torch.Tensor")
-    out = arrays.plain(name, out)
-    if out.layout != torch.strided or out.is_nested:
-        raise TypeError(f"{name}: got layout {out.layout}, expected a dense tensor")
+    out = arrays.dense(name, out)
     if not has_shape(out, shape):
         raise ValueError(f"{name}: got shape {tuple(out.shape)}, expected {tuple(shape)}")
     if out.dtype not in dtypes:
@@ -280,6 +289,7 @@ def output(
     if out.requires_grad:
         raise ValueError(f"{name}: got a tensor that requires grad, expected one that does not")
     if not torch.compiler.is_compiling():
+        arrays.written_as_it_is(name, out)
         for other in inputs:
             # Same storage first: it is cheap to ask, and of a fake tensor there is nothing to ask.
             if other is not None and torch._C._overlaps(out, other) and arrays.overlap(out, other):
@@ -319,6 +329,8 @@ def check_labels(labels: Tensor, num_classes: int, ignore_index: int | None = No
     """
     labels = image_tensor("labels", labels)
     num_classes = integer("num_classes", num_classes)
+    if num_classes < 1:
+        raise ValueError(f"num_classes: got {num_classes}, expected at least 1")
     if ignore_index is not None:
         ignore_index = integer("ignore_index", ignore_index, "None or an integer")
     if labels.is_meta:
@@ -375,6 +387,7 @@ def check_spacing(spacing: float | Sequence[float] | Tensor | Sequence[Tensor]) 
         return
     if values.is_meta:
         raise ValueError("spacing: got a tensor on meta, expected one with values")
+    values = values.to(torch.float64)
     wrong = (~(values.isfinite() & (values > 0))).nonzero()
     if len(wrong):
         place = tuple(wrong[0].tolist())

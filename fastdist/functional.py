@@ -281,8 +281,8 @@ def _maps(input: Tensor, dist_map: Tensor, first_class: int) -> Tensor:
     taking_part = (items, channels - first_class, *space)
     if not checks.has_shape(dist_map, (items, channels, *space), taking_part):
         raise ValueError(
-            f"dist_map: got shape {tuple(dist_map.shape)} for input of shape {tuple(input.shape)}, expected "
-            f"{taking_part} or {tuple(input.shape)}"
+            f"dist_map: got shape {tuple(dist_map.shape)} for input of shape {tuple(input.shape)}, "
+            f"expected {taking_part} or {tuple(input.shape)}"
         )
     if dist_map.shape[1] == channels:
         dist_map = dist_map[:, first_class:]

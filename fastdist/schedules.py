@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fastdist import arrays, checks
+from fastdist import checks
 
 
 class _Schedule(nn.Module):
@@ -42,19 +42,32 @@ class _Schedule(nn.Module):
 
     def combine(self, regional: Tensor, boundary: Tensor) -> Tensor:
         """``regional + alpha * boundary``."""
-        return _term("regional", regional) + self.alpha * _term("boundary", boundary)
+        regional, boundary = _terms(regional, boundary)
+        return regional + self.alpha * boundary
 
     def extra_repr(self) -> str:
         return f"epochs={self.epochs}, start={self.start}, stop={self.stop}"
 
 
-def _term(name: str, loss: Tensor) -> Tensor:
-    """A loss to be added: a tensor of numbers, without its subclass, or a number."""
-    if not isinstance(loss, Tensor):
-        return checks.number(name, loss, "a torch.Tensor")
-    if not (loss.is_floating_point() or loss.is_complex()) or loss.layout != torch.strided:
-        raise TypeError(f"{name}: got {checks.shown(loss)}, expected a floating dtype")
-    return arrays.plain(name, loss)
+def _terms(regional: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor]:
+    """Two losses that can be added, without their subclasses; a number is as good."""
+    terms = []
+    for name, loss in (("regional", regional), ("boundary", boundary)):
+        if isinstance(loss, Tensor):
+            terms.append(checks.image_tensor(name, loss, checks.FLOATS))
+        else:
+            terms.append(torch.tensor(checks.number(name, loss, "a torch.Tensor")))
+    devices = {loss.device for loss in terms if loss.dim() or loss.device.type != "cpu"}
+    if len(devices) > 1:
+        raise ValueError(f"regional, boundary: got {devices}, expected tensors on one device")
+    try:
+        torch.broadcast_shapes(terms[0].shape, terms[1].shape)
+    except RuntimeError:
+        raise ValueError(
+            f"regional, boundary: got shapes {tuple(terms[0].shape)} and {tuple(terms[1].shape)}, "
+            "expected two that can be added"
+        ) from None
+    return terms[0], terms[1]
 
 
 class RebalanceSchedule(_Schedule):
@@ -101,7 +114,7 @@ class RebalanceSchedule(_Schedule):
 
     def combine(self, regional: Tensor, boundary: Tensor) -> Tensor:
         """``alpha * regional + (1 - alpha) * boundary``."""
-        regional, boundary = _term("regional", regional), _term("boundary", boundary)
+        regional, boundary = _terms(regional, boundary)
         return self.alpha * regional + (1 - self.alpha) * boundary
 
 

@@ -118,6 +118,8 @@ def _transform(
         into.append(tensor)
     if image.is_complex() or any(arrays.overlap(image, tensor) for tensor, _ in written):
         image = image != 0
+    if len(written) == 2 and arrays.overlap(written[0][0], written[1][0]):
+        raise ValueError("indices: shares memory with distances, expected its own")
     transform = ops.edt_indices_out if return_indices else ops.edt_out
     transform(image, ndim, steps, None, False, False, *into)
     for tensor, copy in written:
@@ -169,6 +171,8 @@ def _given(
     """The tensor to write for an output array, and what copies it there, if it has to be copied."""
     if not kind.owns(array):
         raise TypeError(f"{name}: got {type(array).__name__}, expected {kind.name}, as the input")
+    if isinstance(array, Tensor):
+        array = arrays.dense(name, array)
     if tuple(array.shape) != shape:
         raise RuntimeError(
             f"{name} array has wrong shape: got {tuple(array.shape)}, expected {shape}"

@@ -28,7 +28,7 @@ from types import ModuleType
 
 import torch
 
-from fastdist import ops
+from fastdist import checks, ops
 from fastdist.providers import cuda, extension
 
 #: Name to module; the fastest provider first.
@@ -48,8 +48,7 @@ _registration: torch.library.Library | None = None  # its kernels, where they ar
 def module(name: str) -> ModuleType:
     """The provider's module; an unknown name is a ValueError that lists the known ones."""
     modules = ORDER | TEST_ONLY
-    if name not in modules:
-        raise ValueError(f"provider: got {name!r}, expected one of {', '.join(map(repr, modules))}")
+    checks.choice("provider", name, tuple(modules))
     return importlib.import_module(modules[name])
 
 
@@ -71,7 +70,11 @@ def available() -> list[str]:
 
 def current(device: torch.device | str = "cpu") -> str | None:
     """The name of the provider that answers for tensors on this device; None: nobody does."""
-    key = torch.device(device).type.upper()
+    try:
+        key = torch.device(device).type.upper()
+    except (RuntimeError, TypeError, ValueError, OverflowError):
+        got = checks.shown(device)
+        raise ValueError(f"device: got {got}, expected the name of a torch device") from None
     if key == "CPU":
         return _active
     return cuda.current() if key == "CUDA" else None
