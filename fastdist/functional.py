@@ -76,9 +76,10 @@ def boundary_loss(
     batch : bool
         Add sums and voxel counts over the items before dividing one by the other; "none" then
         gives (C',).
-    spacing : float, sequence of float, or Tensor, optional
+    spacing : float, sequence of float, Tensor, or list of Tensor, optional
         Distance between neighbouring voxels: one number, one per axis in array order, or a
-        (B, ndim) tensor with one row per item on the input's device.
+        (B, ndim) tensor with one row per item on the input's device, or a list of its rows
+        (MONAI's ``batch.pixdim``).
     mask : Tensor, optional
         (B, *S) or (B, 1, *S); voxels where it is zero are ignored, like those of ``ignore_index``.
     dist_map : Tensor, optional
@@ -97,8 +98,9 @@ def boundary_loss(
     Returns
     -------
     Tensor
-        float64 for float64 input, else float32: half precision is read as it is and accumulated in
-        float32. An item without any known voxel scores 0 and has no gradient.
+        Plain, whatever subclass came (docs/arrays.md). float64 for float64 input, else float32:
+        half precision is read as it is and accumulated in float32. An item without any known voxel
+        scores 0 and has no gradient.
 
     Raises
     ------

@@ -1,5 +1,8 @@
 """Distance transforms and signed distance maps of batches of images, for torch tensors.
 
+Subclasses such as MONAI's MetaTensor are taken as plain tensors, and plain tensors come back
+(docs/arrays.md).
+
 The last ``ndim`` axes are space, every axis before them is batch. Nothing here computes: arguments
 are checked and handed to ``torch.ops.fastdist.*``.
 """
@@ -37,9 +40,10 @@ def edt(
     mask : Tensor
         (*batch, *S), any strides, bool, integer or floating. Any nonzero, NaN included, is
         foreground.
-    sampling : float, sequence of float, or Tensor, optional
+    sampling : float, sequence of float, Tensor, or list of Tensor, optional
         Distance between neighbouring voxels: one number, one per axis in array order, or a
-        (B, ndim) tensor on the mask's device with one row per entry of the first batch axis.
+        (B, ndim) tensor on the mask's device with one row per entry of the first batch axis, or a
+        list of its rows (MONAI's ``batch.pixdim``).
     ndim : int
         How many of the last axes are space: 1, 2 or 3.
     squared : bool

@@ -26,9 +26,11 @@ def distance_transform_edt(
     Parameters
     ----------
     input : array
-        A NumPy array (or a list or number, which becomes one), a torch tensor, or anything with
-        DLPack, such as CuPy's and JAX's arrays; any strides and number of dimensions. The whole
-        array is one image. Any nonzero, NaN included, is foreground.
+        A NumPy array (or what NumPy makes one of: a list, a number, an xarray.DataArray), a torch
+        tensor, or anything with DLPack, such as CuPy's and JAX's arrays; any strides and number of
+        dimensions. The whole array is one image. Any nonzero, NaN included, is foreground.
+        Masked and dask's arrays and the images of SimpleITK and nibabel are refused: the error
+        says what to pass (docs/arrays.md).
     sampling : float or sequence of float, optional
         Distance between neighbouring elements, along all axes or along each.
     return_distances, return_indices : bool
@@ -43,8 +45,8 @@ def distance_transform_edt(
     Returns
     -------
     distances : array
-        float64, of the input's kind, on its device (float32 where JAX is told to know no float64).
-        inf where there is no zero at all.
+        float64, of the input's kind, on its device (float32 where JAX is told to know no float64;
+        a plain tensor for every subclass). inf where there is no zero at all.
     indices : array
         int32 (int64 where an axis exceeds it), of shape ``(input.ndim, *input.shape)``: the
         coordinates of the nearest zero; -1 where there is none. Among equally near ones it is
