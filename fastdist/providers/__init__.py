@@ -29,7 +29,7 @@ from types import ModuleType
 
 import torch
 
-from fastdist import ops
+from fastdist import checks, ops
 from fastdist.providers import cuda, extension
 
 #: Name to module; the fastest provider first.
@@ -50,8 +50,7 @@ _selecting = threading.RLock()  # one thread at a time changes them, and the dis
 def module(name: str) -> ModuleType:
     """The provider's module; an unknown name is a ValueError that lists the known ones."""
     modules = ORDER | TEST_ONLY
-    if name not in modules:
-        raise ValueError(f"provider: got {name!r}, expected one of {', '.join(map(repr, modules))}")
+    checks.choice("provider", name, tuple(modules))
     return importlib.import_module(modules[name])
 
 
@@ -73,7 +72,11 @@ def available() -> list[str]:
 
 def current(device: torch.device | str = "cpu") -> str | None:
     """The name of the provider that answers for tensors on this device; None: nobody does."""
-    key = torch.device(device).type.upper()
+    try:
+        key = torch.device(device).type.upper()
+    except (RuntimeError, TypeError, ValueError, OverflowError):
+        got = checks.shown(device)
+        raise ValueError(f"device: got {got}, expected the name of a torch device") from None
     if key == "CPU":
         return _active
     return cuda.current() if key == "CUDA" else None
