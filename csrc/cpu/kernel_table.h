@@ -57,7 +57,7 @@ enum class Sum { kU32, kF64, kU64, kPair };  // which sums know their row: keys 
 enum class RowType { k16, k32, k64 };        // of the rows that are remembered
 
 constexpr int kMostAxes = 64;
-constexpr int kSiteTiles = 5;  // of padded rows x kTile x 8 bytes: the workspace of a pass
+constexpr int kSiteTiles = 4;  // of padded rows x kTile x 8 bytes: the workspace of a pass
 
 struct SitePass {
   int64_t length, inner;        // voxels along the axis, and from one to the next
@@ -65,13 +65,12 @@ struct SitePass {
   const uint64_t* set;          // the first axis: [length][words], voxels whose bit is clear are sources
   int64_t words;
   int64_t first_plane, plane;   // of the chunk, and voxels of a plane
-  const void* first;            // the second axis: the rows of the first one, from which sums begin
+  const void* first;            // the second axis: the rows of the first one, from which sums begin; readable kTile behind
   double first_step, first_weight;
-  void* values;                 // of the chunk: sums, in place; after the last axis squared distances alone
+  void* values;                 // of the chunk: sums, in place; readable kTile elements behind
   void* rows;                   // of the chunk: the row that serves each voxel
-  const void* cost;
+  const void* cost;             // to row 0 of itself; costs lie before and behind
   int bits;                     // of a row in a key
-  double unshift;               // 2^-bits
   bool last;
 };
 
@@ -81,7 +80,11 @@ struct SiteFinish {
   int64_t step[kMostAxes];      // voxels from one to the next along each
   int axis[kMostAxes];          // their numbers in the output
   const void* rows[kMostAxes];  // of the chunk
-  const void* values;           // squared distances of the chunk
+  const void* values;           // of the chunk: sums
+  int bits;
+  double unshift;               // 2^-bits
+  bool small;                   // the chunk has less than 2^31 voxels
+  bool stream;                  // write past the caches
   int64_t first_voxel;          // of the chunk
   const NearestOutput* out;
 };
@@ -146,7 +149,7 @@ struct KernelTable {
   // Nearest sources: indexed by RowType, and by Sum.
   void (*sweep[3])(const SitePass&, int64_t first_word, int64_t last_word, void* workspace);
   void (*site_pass[4][3])(const SitePass&, int64_t first_tile, int64_t last_tile, void* workspace);
-  void (*site_finish[4][3])(const SiteFinish&, int64_t first_row, int64_t last_row);
+  void (*site_finish[4][3])(const SiteFinish&, int64_t first_plane, int64_t last_plane);
   // Over voxels [begin, end) of one image.
   void (*sums)(const SumsInput&, int64_t begin, int64_t end, double* sums);
   void (*gradient)(const SumsInput&, int64_t begin, int64_t end, const double* grad_sums, void* gradient);

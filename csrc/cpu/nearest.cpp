@@ -20,6 +20,9 @@ namespace {
 // Voxels of a chunk: its sums and rows, 12 bytes a voxel at the most, stay in the second-level cache.
 constexpr int64_t kChunk = 32768;
 
+// Outputs above this size are written past the caches.
+constexpr int64_t kStreamBytes = 1 << 20;
+
 int64_t row_bytes(RowType type) { return type == RowType::k16 ? 2 : type == RowType::k32 ? 4 : 8; }
 
 // Axes of one voxel are left out: they have nothing to search. There are two at least.
@@ -90,13 +93,13 @@ class Nearest {
   }
 
   void run(const uint64_t* set) {
-    first_rows_.reserve(voxels_ * row_bytes(row_type_));
+    first_rows_.reserve((voxels_ + kTile) * row_bytes(row_type_));
     first_axis(set);
     std::vector<Buffer> costs(size_t(axes_.ndim));
     for (int a = 1; a < axes_.ndim; ++a) fill_costs(a, &costs[size_t(a)]);
     const int64_t planes = planes_of_chunk(), chunks = (axes_.length[0] + planes - 1) / planes;
     const auto run_chunks = [&](int64_t begin, int64_t end, Threads threads) {
-      Buffer values(planes * plane_ * 8), rows(planes * plane_ * row_bytes(row_type_) * (axes_.ndim - 1));
+      Buffer values(planes * plane_ * 8 + kTile * 8), rows(planes * plane_ * row_bytes(row_type_) * (axes_.ndim - 1));
       for (int64_t chunk = begin; chunk < end; ++chunk) {
         const int64_t first = chunk * planes, left = axes_.length[0] - first;
         run_chunk(first, left < planes ? left : planes, costs, values.as<void>(), rows.as<char>(), threads);
@@ -147,21 +150,23 @@ class Nearest {
     }
   }
 
-  // w d^2, as the sums of an axis need it, for every distance that a pass can ask for.
+  // w d^2, as the sums of an axis need it, for every distance that a pass can ask for, to both sides.
   void fill_costs(int axis, Buffer* memory) const {
-    const int64_t count = padded_rows(axes_.length[axis]) + kBlock;
-    memory->reserve(count * 8);
+    const int64_t most = most_apart(axis);
+    memory->reserve((2 * most + 1) * 8);
     const double weight = choice_.weight[axis];
-    for (int64_t d = 0; d < count; ++d) {
+    for (int64_t i = 0; i <= 2 * most; ++i) {
+      const int64_t d = i < most ? most - i : i - most;
       const double apart = double(d) * choice_.step[axis];
       switch (choice_.sum) {
-        case Sum::kU32: memory->as<uint32_t>()[d] = uint32_t(weight) * uint32_t(d) * uint32_t(d) << choice_.bits; break;
-        case Sum::kU64: memory->as<uint64_t>()[d] = uint64_t(weight) * uint64_t(d) * uint64_t(d) << choice_.bits; break;
-        case Sum::kF64: memory->as<double>()[d] = std::ldexp(weight * double(d) * double(d), choice_.bits); break;
-        case Sum::kPair: memory->as<double>()[d] = apart * apart; break;
+        case Sum::kU32: memory->as<uint32_t>()[i] = uint32_t(weight) * uint32_t(d) * uint32_t(d) << choice_.bits; break;
+        case Sum::kU64: memory->as<uint64_t>()[i] = uint64_t(weight) * uint64_t(d) * uint64_t(d) << choice_.bits; break;
+        case Sum::kF64: memory->as<double>()[i] = std::ldexp(weight * double(d) * double(d), choice_.bits); break;
+        case Sum::kPair: memory->as<double>()[i] = apart * apart; break;
       }
     }
   }
+  int64_t most_apart(int axis) const { return padded_rows(axes_.length[axis]) + kBlock; }
 
   // Planes that make a chunk: enough to fill the tiles of every pass.
   int64_t planes_of_chunk() const {
@@ -196,9 +201,8 @@ class Nearest {
       pass.first_weight = std::ldexp(choice_.weight[0], choice_.bits);
       pass.values = values;
       pass.rows = rows + (a - 1) * voxels * bytes;
-      pass.cost = costs[size_t(a)].as<void>();
+      pass.cost = costs[size_t(a)].as<char>() + most_apart(a) * (choice_.sum == Sum::kU32 ? 4 : 8);
       pass.bits = choice_.bits;
-      pass.unshift = std::ldexp(1.0, -choice_.bits);
       pass.last = a == axes_.ndim - 1;
       const int64_t tiles = (pass.lines + kTile - 1) / kTile;
       threads.loop(tiles, threads.grain(tiles), [&](int64_t begin, int64_t end) {
@@ -207,10 +211,14 @@ class Nearest {
       });
     }
     finish.values = values;
+    finish.bits = choice_.bits;
+    finish.unshift = std::ldexp(1.0, -choice_.bits);
+    finish.small = voxels < int64_t(1) << 31;
     finish.first_voxel = first * plane_;
     finish.out = &out_;
-    const int64_t lines = voxels / axes_.length[axes_.ndim - 1];
-    threads.loop(lines, threads.grain(lines), [&](int64_t begin, int64_t end) {
+    finish.stream = voxels_ * 8 > kStreamBytes;
+    const int64_t last_planes = voxels / (finish.length[axes_.ndim - 1] * finish.length[axes_.ndim - 2]);
+    threads.loop(last_planes, threads.grain(last_planes), [&](int64_t begin, int64_t end) {
       kernels().site_finish[int(choice_.sum)][int(row_type_)](finish, begin, end);
     });
   }

@@ -22,13 +22,10 @@ template <class T> constexpr T kFar = T(1) << (sizeof(T) == 4 ? 31 : 62);
 template <> inline constexpr float kFar<float> = __builtin_inff();
 template <> inline constexpr double kFar<double> = __builtin_inf();
 
-// In place of the rows that served, where these are not wanted.
-struct NoRows {};
-
 // Relaxes the 8 targets in `best` by the 8 source rows at `source`. Target k and source i are `offset + k - i` rows apart
 // if the source block lies before the target's (kDirection = 1), `offset + i - k` if behind (-1), |k - i| if same (0).
 template <class T, int kDirection>
-FASTDIST_INLINE void relax(Vec<T>* best, const Vec<T>* source, int64_t stride, const T* cost, int64_t, NoRows) {
+FASTDIST_INLINE void relax(Vec<T>* best, const Vec<T>* source, int64_t stride, const T* cost) {
 #pragma GCC unroll 8
   for (int i = 0; i < kBlock; ++i) {
     Vec<T> value = source[i * stride];
@@ -37,33 +34,6 @@ FASTDIST_INLINE void relax(Vec<T>* best, const Vec<T>* source, int64_t stride, c
       int apart = kDirection == 0 ? (k > i ? k - i : i - k) : kDirection * (k - i);
       best[k] = minimum(best[k], value + cost[apart]);
     }
-  }
-}
-
-// The same, and `rows` receives where each came from: source row 0 is `first`. Four targets at a time, for want of registers.
-template <class T, int kDirection>
-FASTDIST_INLINE void relax(Vec<T>* best, const Vec<T>* source, int64_t stride, const T* cost, int64_t first, Vec<Mask<T>>* rows) {
-  constexpr int kHalf = kBlock / 2;
-#pragma GCC unroll 2
-  for (int half = 0; half < kBlock; half += kHalf) {
-    Vec<T> least[kHalf];
-    Vec<Mask<T>> from[kHalf];
-#pragma GCC unroll 4
-    for (int k = 0; k < kHalf; ++k) least[k] = best[half + k], from[k] = rows[half + k];
-#pragma GCC unroll 8
-    for (int i = 0; i < kBlock; ++i) {
-      const Vec<T> value = source[i * stride];
-      const Vec<Mask<T>> here = splat<Mask<T>>(Mask<T>(first + i));
-#pragma GCC unroll 4
-      for (int k = 0; k < kHalf; ++k) {
-        const int target = half + k, apart = kDirection == 0 ? (target > i ? target - i : i - target) : kDirection * (target - i);
-        const Vec<T> sum = value + cost[apart];
-        from[k] = sum < least[k] ? here : from[k];
-        least[k] = minimum(least[k], sum);
-      }
-    }
-#pragma GCC unroll 4
-    for (int k = 0; k < kHalf; ++k) best[half + k] = least[k], rows[half + k] = from[k];
   }
 }
 
@@ -84,12 +54,9 @@ inline int64_t blocks_per_group(int64_t blocks) {
 
 // tile: [padded_rows(n)][kTile], rows past n hold kFar. run: the same shape, or null. cost: w d^2 for 0 <= d < n + 8.
 // scratch: for as many vectors as there are blocks and groups; a tile is more than enough. finish(first row, vector in the tile, best[8], all zero) takes the results.
-// Blocks of nothing but sources are common in one-sided transforms (the background of a mask): they stay as they are, at once.
-// `zero`: the largest value of a source; keys (sites.h) have a row beside the distance.
-// kRows: finish takes the rows that served instead of whether all is zero.
-template <class T, bool kRows = false, class Finish>
-FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* cost, T* scratch, const Finish& finish,
-                             T zero = T(0)) {
+// Blocks of nothing but sources are common in one-sided transforms (the background of a mask): they stay zero, at once.
+template <class T, class Finish>
+FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* cost, T* scratch, const Finish& finish) {
   using V = Vec<T>;
   constexpr int64_t stride = kVectorsPerTile<T>;
   V* minima = reinterpret_cast<V*>(scratch);
@@ -111,39 +78,24 @@ FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* co
     int64_t served = 0;  // the block that last improved a target
     for (int64_t t = 0; t < blocks; ++t) {
       V best[kBlock];
-      Vec<Mask<T>> served_by[kBlock];
-      const auto hand_out = [&](bool all_zero) __attribute__((always_inline)) {
-        if constexpr (kRows) finish(t * kBlock, vector, best, served_by);
-        else finish(t * kBlock, vector, best, all_zero);
-      };
-      const auto relax_by = [&]<int kDirection>(int64_t s, const T* from) __attribute__((always_inline)) {
-        const V* source = f + s * kBlock * stride;
-        if constexpr (kRows) relax<T, kDirection>(best, source, stride, from, s * kBlock, served_by);
-        else relax<T, kDirection>(best, source, stride, from, s * kBlock, NoRows{});
-      };
       if (!within) {
         V most = f[t * kBlock * stride];
         for (int i = 1; i < kBlock; ++i) most = maximum(most, f[(t * kBlock + i) * stride]);
-        if (!any_less<T>(splat<T>(zero), most)) {
-          for (int k = 0; k < kBlock; ++k) {
-            best[k] = f[(t * kBlock + k) * stride];
-            if constexpr (kRows) served_by[k] = splat<Mask<T>>(Mask<T>(t * kBlock + k));
-          }
-          hand_out(true);
+        if (!any_less<T>(V{}, most)) {
+          for (int k = 0; k < kBlock; ++k) best[k] = V{};
+          finish(t * kBlock, vector, best, true);
           continue;
         }
       }
 #pragma GCC unroll 8
-      for (int k = 0; k < kBlock; ++k) {
-        best[k] = within ? within[(t * kBlock + k) * stride] : splat<T>(kFar<T>);
-        if constexpr (kRows) served_by[k] = Vec<Mask<T>>{};
-      }
+      for (int k = 0; k < kBlock; ++k) best[k] = within ? within[(t * kBlock + k) * stride] : splat<T>(kFar<T>);
       V worst = worst_of<T>(best);
       auto visit = [&](int64_t s) __attribute__((always_inline)) {
         const int64_t apart = (s < t ? t - s : s - t) * kBlock;
         if (!any_less<T>(minima[s] + cost[apart - (kBlock - 1)], worst)) return;
-        if (s < t) relax_by.template operator()<1>(s, cost + apart);
-        else relax_by.template operator()<-1>(s, cost + apart);
+        const V* source = f + s * kBlock * stride;
+        if (s < t) relax<T, 1>(best, source, stride, cost + apart);
+        else relax<T, -1>(best, source, stride, cost + apart);
         V now = worst_of<T>(best);
         if (any_less<T>(now, worst)) served = s;
         worst = now;
@@ -151,7 +103,7 @@ FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* co
       const int64_t first = served;
       if (first != t) visit(first);
       if (any_less<T>(minima[t], worst)) {
-        relax_by.template operator()<0>(t, cost);
+        relax<T, 0>(best, f + t * kBlock * stride, stride, cost);
         V now = worst_of<T>(best);
         if (any_less<T>(now, worst)) served = t;
         worst = now;
@@ -186,7 +138,7 @@ FASTDIST_INLINE void columns(const T* tile, const T* run, int64_t n, const T* co
         }
         if (!more) break;
       }
-      hand_out(false);
+      finish(t * kBlock, vector, best, false);
     }
   }
 }

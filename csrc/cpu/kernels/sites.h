@@ -1,17 +1,11 @@
 // Nearest sources, axis by axis: which row of its line serves each voxel.
 //
-// The first axis is two sweeps over bits (sweep). A further one is the min-plus of columns.h for tiles of 16 lines, among sums
-// that know their row (site_pass); it leaves each voxel the row that served it. The source of a voxel is then found backwards:
-// the last axis names a row; there the one before it names one, and so on (site_finish).
-//
-// Sums that know their row:
-//   Key<T>  squared distance << bits | row: whole numbers, exact. The smaller row wins among equal distances.
-//           In a double, whose minimum and sum are one instruction each on every level, they stand behind 2^52: its low bits
-//           are then the number's, and it may have 51 of them.
-//   Pair    a double and, beside it, the row that it came from; of equal distances any wins.
+// The first axis is two sweeps over bits (sweep). A further one is the min-plus of served.h for tiles of 16 lines (site_pass);
+// it leaves each voxel the row that served it. The source of a voxel is then found backwards: the last axis names a row; there
+// the axis before it names one, and so on (site_finish).
 #pragma once
 
-#include "columns.h"
+#include "served.h"
 
 namespace fastdist::FASTDIST_LEVEL {
 
@@ -32,19 +26,18 @@ FASTDIST_INLINE Vec<Row> choose(uint64_t bits, Vec<Row> a, Vec<Row> b) {
   return lanes_of<Row>(bits) ? a : b;
 }
 
-// Words [first_word, last_word) of every plane.
+// Words [first_word, last_word) of every plane. Memory: 64 rows (Row) for each plane.
 template <class Row>
 void sweep(const SitePass& pass, int64_t first_word, int64_t last_word, void* memory) {
   using V = Vec<Row>;
   constexpr int lanes = kLanes<Row>, most = 64 / lanes;
-  constexpr Row none_before = NoRow<Row>::kBefore, none_behind = NoRow<Row>::kBehind;
   V* before = static_cast<V*>(memory);
   for (int64_t w = first_word; w < last_word; ++w) {
     const int64_t columns = pass.inner - w * 64 < 64 ? pass.inner - w * 64 : 64;
     const int vectors = int((columns + lanes - 1) / lanes);
     const uint64_t* words = pass.set + w;
     V at[most];
-    for (int v = 0; v < most; ++v) at[v] = splat<Row>(none_before);
+    for (int v = 0; v < most; ++v) at[v] = splat<Row>(NoRow<Row>::kBefore);
     for (int64_t z = 0; z < pass.length; ++z) {
       const uint64_t word = words[z * pass.words];
       for (int v = 0; v < vectors; ++v) {
@@ -52,7 +45,7 @@ void sweep(const SitePass& pass, int64_t first_word, int64_t last_word, void* me
         before[z * most + v] = at[v];
       }
     }
-    for (int v = 0; v < most; ++v) at[v] = splat<Row>(none_behind);
+    for (int v = 0; v < most; ++v) at[v] = splat<Row>(NoRow<Row>::kBehind);
     Row* out = static_cast<Row*>(pass.rows) + w * 64;
     for (int64_t z = pass.length - 1; z >= 0; --z) {
       const uint64_t word = words[z * pass.words];
@@ -70,257 +63,346 @@ void sweep(const SitePass& pass, int64_t first_word, int64_t last_word, void* me
   }
 }
 
-struct Pair;
-
-template <class Sum>
-struct SumOf {
-  using T = Sum;
-  static constexpr bool kKey = true;
-};
-template <>
-struct SumOf<Pair> {
-  using T = double;
-  static constexpr bool kKey = false;
-};
-
-// What a key is without a source, and with the least one: row 0 at distance 0.
-template <class T> constexpr T kFarKey = kFar<T>;
-template <> inline constexpr double kFarKey<double> = 0x1.8p52;
-template <class T> constexpr T kNoKey = T(0);
-template <> inline constexpr double kNoKey<double> = 0x1p52;
-
-template <class T> struct BitsOf { using type = T; };
-template <> struct BitsOf<double> { using type = uint64_t; };
-
-// Where the 16 lines of a tile begin.
+// The 16 lines of a tile.
 struct Lines {
-  int64_t begin[kTile];
-  int count;
-  bool adjacent;  // their elements lie side by side
+  int64_t begin[kTile];  // their first elements
+  int count;             // that exist; the others are copies of the first
+  int pieces, second;    // of memory that a row of the tile is, where these are 1 or 2; the line where the second one begins
 
   FASTDIST_INLINE Lines(const SitePass& pass, int64_t first) {
-    const int64_t left = pass.lines - first;
-    count = left < kTile ? int(left) : kTile;
+    count = pass.lines - first < kTile ? int(pass.lines - first) : kTile;
     int64_t outer = first / pass.inner, inner = first % pass.inner;
-    adjacent = count == kTile && inner + kTile <= pass.inner;
+    second = int(pass.inner - inner < kTile ? pass.inner - inner : kTile);
+    pieces = second == kTile ? 1 : second + pass.inner >= kTile ? 2 : kTile;
+    if (count < kTile) pieces = kTile;
     for (int k = 0; k < count; ++k) {
       begin[k] = outer * pass.length * pass.inner + inner;
       if (++inner == pass.inner) inner = 0, ++outer;
     }
-    for (int k = count; k < kTile; ++k) begin[k] = begin[0];  // copies of the first: they cost no more than emptiness
+    for (int k = count; k < kTile; ++k) begin[k] = begin[0];
   }
 };
 
-// The lines as [rows][kTile].
-template <class E>
-FASTDIST_INLINE void collect(const E* from, const Lines& lines, int64_t inner, int64_t length, E* to) {
-  if (lines.adjacent) {
-    from += lines.begin[0];
-    for (int64_t y = 0; y < length; ++y) __builtin_memcpy(to + y * kTile, from + y * inner, kTile * sizeof(E));
-    return;
+// [kTile][kTile] elements, transposed: whole vectors, by exchanges of their halves, quarters, ...
+template <class T, int kStep>
+FASTDIST_INLINE void exchange(Vec<T>* rows) {
+  Vec<Mask<T>> low, high;
+  for (int lane = 0; lane < kLanes<T>; ++lane) {
+    low[lane] = lane & kStep ? kLanes<T> + lane - kStep : lane;
+    high[lane] = lane & kStep ? kLanes<T> + lane : lane + kStep;
   }
-  for (int64_t first = 0; first < length; first += kTile) {
-    const int64_t rows = length - first < kTile ? length - first : kTile;
-    for (int k = 0; k < kTile; ++k) {
-      const E* line = from + lines.begin[k] + first * inner;
-      for (int64_t y = 0; y < rows; ++y) to[(first + y) * kTile + k] = line[y * inner];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) {
+    if (i & kStep) continue;
+    const Vec<T> a = rows[i], b = rows[i + kStep];
+    rows[i] = __builtin_shuffle(a, b, low);
+    rows[i + kStep] = __builtin_shuffle(a, b, high);
+  }
+  if constexpr (kStep > 1) exchange<T, kStep / 2>(rows);
+}
+template <class T>
+FASTDIST_INLINE void transpose(const T* from, T* to) {
+  constexpr int lanes = kLanes<T>;
+  for (int i = 0; i < kTile; i += lanes)
+    for (int j = 0; j < kTile; j += lanes) {
+      Vec<T> rows[lanes];
+#pragma GCC unroll 16
+      for (int k = 0; k < lanes; ++k) rows[k] = *reinterpret_cast<const Vec<T>*>(from + (i + k) * kTile + j);
+      exchange<T, lanes / 2>(rows);
+#pragma GCC unroll 16
+      for (int k = 0; k < lanes; ++k) *reinterpret_cast<Vec<T>*>(to + (j + k) * kTile + i) = rows[k];
     }
-  }
 }
 
-template <class E>
-FASTDIST_INLINE void distribute(const E* from, const Lines& lines, int64_t inner, int64_t length, E* to) {
-  if (lines.adjacent) {
-    to += lines.begin[0];
-    for (int64_t y = 0; y < length; ++y) __builtin_memcpy(to + y * inner, from + y * kTile, kTile * sizeof(E));
-    return;
-  }
-  for (int64_t first = 0; first < length; first += kTile) {
-    const int64_t rows = length - first < kTile ? length - first : kTile;
-    for (int k = 0; k < lines.count; ++k) {
-      E* line = to + lines.begin[k] + first * inner;
-      for (int64_t y = 0; y < rows; ++y) line[y * inner] = from[(first + y) * kTile + k];
-    }
-  }
-}
-
-// Sums from the first axis: w d^2, d being the steps to the nearest row of it.
+// How sums begin: 16 of them, at elements `at` of the source, for the rows `number`.
+//
+// From the first axis: w d^2, d being the steps from the voxel's own row to the nearest one of that axis.
 template <class Sum, class Row>
-FASTDIST_INLINE void sums_from_rows(const SitePass& pass, const Lines& lines, const Row* nearest, typename SumOf<Sum>::T* tile) {
-  using T = typename SumOf<Sum>::T;
-  Row own[kTile];
-  for (int k = 0; k < kTile; ++k) own[k] = Row(pass.first_plane + lines.begin[k] / pass.plane);
-  for (int64_t y = 0; y < pass.length; ++y, nearest += kTile, tile += kTile)
+struct FromRows {
+  using T = typename Sum::T;
+  using Element = Row;
+  const SitePass& pass;
+  FASTDIST_INLINE void operator()(const Row* nearest, const Row* own, const int64_t* number, T* to) const {
+    const T step = T(Sum::kKey ? 1.0 : pass.first_step), weight = T(pass.first_weight);
     for (int k = 0; k < kTile; ++k) {
-      const auto apart = own[k] - nearest[k];
-      const auto d = apart < 0 ? -apart : apart;
+      const Row apart = Row(own[k] - nearest[k]), d = Row(apart < 0 ? -apart : apart);
       const bool none = d >= NoRow<Row>::kNone;
-      if constexpr (!SumOf<Sum>::kKey) {
-        const T length = T(d) * T(pass.first_step);
-        tile[k] = none ? kFar<T> : length * length;
-      } else if constexpr (__is_same(T, double)) {
-        const T squared = T(d) * T(d) * pass.first_weight;  // shifted already
-        tile[k] = (none ? kFarKey<T> : squared + kNoKey<T>) + T(y);
+      if constexpr (Sum::kKey) {
+        const T squared = T(d) * T(d) * weight;  // in its place already
+        to[k] = (none ? Sum::kNone : squared + Sum::kLeast) + T(number[k]);
       } else {
-        const T squared = T(d) * T(d) * T(pass.first_weight);
-        tile[k] = (none ? kFarKey<T> : squared) + T(y);
+        const T length = T(d) * step;
+        to[k] = none ? Sum::kNone : length * length;
       }
     }
-}
+  }
+  FASTDIST_INLINE const Row* source() const { return static_cast<const Row*>(pass.first); }
+};
 
-// Keys of the pass before become keys of this one: another row behind the distance.
-template <class T>
-FASTDIST_INLINE void renumber(int64_t length, int bits, T* tile) {
-  using U = typename BitsOf<T>::type;
-  const Vec<U> squared = splat<U>(~((U(1) << bits) - 1));
-  for (int64_t y = 0; y < length; ++y)
-    for (int v = 0; v < kVectorsPerTile<T>; ++v) {
-      Vec<T>* key = reinterpret_cast<Vec<T>*>(tile) + y * kVectorsPerTile<T> + v;
-      const Vec<T> without = (Vec<T>)((Vec<U>)*key & squared);
-      *key = (Vec<T>)((Vec<U>)minimum(without, splat<T>(kFarKey<T>)) | splat<U>(U(y)));
-    }
-}
-
-// The min-plus of a tile: sums, and the rows that served where sums do not know them. Once for every type of row.
+// From the sums of the axis before: another row behind the distance.
 template <class Sum>
-__attribute__((noinline)) void site_columns(const typename SumOf<Sum>::T* tile, int64_t length, const typename SumOf<Sum>::T* cost,
-                                            typename SumOf<Sum>::T* scratch, typename SumOf<Sum>::T zero,
-                                            typename SumOf<Sum>::T* sums, int64_t* served) {
-  using T = typename SumOf<Sum>::T;
-  constexpr int64_t stride = kVectorsPerTile<T>;
-  const auto keep = [&]<class V>(auto* to, int64_t row, int vector, const V* vectors) __attribute__((always_inline)) {
-#pragma GCC unroll 8
-    for (int k = 0; k < kBlock; ++k) reinterpret_cast<V*>(to)[(row + k) * stride + vector] = vectors[k];
-  };
-  if constexpr (SumOf<Sum>::kKey) {
-    columns<T>(tile, nullptr, length, cost, scratch, [&](int64_t row, int vector, const Vec<T>* best, bool) {
-      keep(sums, row, vector, best);
-    }, zero);
-  } else {
-    columns<T, true>(tile, nullptr, length, cost, scratch,
-                     [&](int64_t row, int vector, const Vec<T>* best, const Vec<int64_t>* rows) {
-                       keep(sums, row, vector, best);
-                       keep(served, row, vector, rows);
-                     }, zero);
+struct FromSums {
+  using T = typename Sum::T;
+  using U = typename Sum::U;
+  using Element = T;
+  const SitePass& pass;
+  template <class Row>
+  FASTDIST_INLINE void operator()(const T* sums, const Row*, const int64_t* number, T* to) const {
+    if constexpr (Sum::kKey) {
+      const U squared = ~((U(1) << pass.bits) - 1);
+      for (int k = 0; k < kTile; ++k) {
+        const T without = __builtin_bit_cast(T, U(__builtin_bit_cast(U, sums[k]) & squared));
+        const T least = without < Sum::kNone ? without : Sum::kNone;
+        to[k] = __builtin_bit_cast(T, U(__builtin_bit_cast(U, least) | U(number[k])));
+      }
+    } else {
+      for (int k = 0; k < kTile; ++k) to[k] = sums[k];
+    }
+  }
+  FASTDIST_INLINE const T* source() const { return static_cast<const T*>(pass.values); }
+};
+
+// Every row of a tile at once costs a block of 16 x 16; these few at the end cost less one by one.
+FASTDIST_INLINE int64_t whole_blocks(int64_t length) { return length % kTile < kTile / 2 ? length / kTile * kTile : length; }
+
+template <class T, class Row, class Begin>
+FASTDIST_INLINE void fill_lines(const SitePass& pass, const Lines& lines, const Begin& sums_at, T* tile) {
+  using Element = typename Begin::Element;
+  const Element* source = sums_at.source();
+  Row own[kTile];
+  for (int k = 0; k < kTile; ++k) own[k] = Row(pass.first_plane + lines.begin[k] / pass.plane);
+  int64_t number[kTile], done = 0;
+  if (pass.inner == 1 && pass.length >= kTile) {
+    alignas(64) T block[kTile * kTile];
+    const int64_t blocks_end = whole_blocks(pass.length);
+    for (; done < blocks_end; done += kTile) {
+      const int64_t y = done + kTile <= pass.length ? done : pass.length - kTile;  // the last one overlaps
+      for (int k = 0; k < kTile; ++k) number[k] = y + k;
+      for (int line = 0; line < kTile; ++line) {
+        Row same[kTile];
+        for (int k = 0; k < kTile; ++k) same[k] = own[line];
+        sums_at(source + lines.begin[line] + y, same, number, block + line * kTile);
+      }
+      transpose(block, tile + y * kTile);
+    }
+  }
+  for (int64_t y = done; y < pass.length; ++y) {
+    for (int k = 0; k < kTile; ++k) number[k] = y;
+    const Element* from = source + y * pass.inner;
+    Element part[2 * kTile];
+    if (lines.pieces == 1) {
+      from += lines.begin[0];
+    } else {
+      if (lines.pieces == 2) {  // reads beyond the first piece what the second one replaces
+        __builtin_memcpy(part, from + lines.begin[0], kTile * sizeof(Element));
+        __builtin_memcpy(part + lines.second, from + lines.begin[lines.second], kTile * sizeof(Element));
+      } else {
+        for (int k = 0; k < kTile; ++k) part[k] = from[lines.begin[k]];
+      }
+      from = part;
+    }
+    sums_at(from, own, number, tile + y * kTile);
+  }
+}
+
+// Where the results of a pass go: sums, and the rows that served. After the last axis keys hold these themselves.
+template <class Sum, class Row>
+struct Results {
+  using T = typename Sum::T;
+  using U = typename Sum::U;
+  T* values;
+  Row* rows;
+  U row_bits;
+  bool rows_apart;
+  // 16 of them, to adjacent elements from `at` on.
+  FASTDIST_INLINE void operator()(const T* sums, const int64_t* served, int64_t at) const {
+    __builtin_memcpy(values + at, sums, kTile * sizeof(T));
+    if (rows_apart)
+      for (int k = 0; k < kTile; ++k) rows[at + k] = row_of(sums, served, k);
+  }
+  FASTDIST_INLINE void one(const T* sums, const int64_t* served, int k, int64_t at) const {
+    values[at] = sums[k];
+    if (rows_apart) rows[at] = row_of(sums, served, k);
+  }
+  FASTDIST_INLINE Row row_of(const T* sums, const int64_t* served, int k) const {
+    if constexpr (Sum::kKey) return Row(__builtin_bit_cast(U, sums[k]) & row_bits);
+    else return Row(served[k]);
+  }
+};
+
+template <class Sum, class Row>
+FASTDIST_INLINE void hand_out_lines(const SitePass& pass, const Lines& lines, const typename Sum::T* sums, const int64_t* served) {
+  using T = typename Sum::T;
+  using U = typename Sum::U;
+  const Results<Sum, Row> results{static_cast<T*>(pass.values), static_cast<Row*>(pass.rows), (U(1) << pass.bits) - 1,
+                                  !Sum::kKey || !pass.last};
+  int64_t done = 0;
+  if (pass.inner == 1 && pass.length >= kTile) {
+    alignas(64) T block[kTile * kTile];
+    alignas(64) int64_t rows[kTile * kTile];
+    const int64_t blocks_end = whole_blocks(pass.length);
+    for (; done < blocks_end; done += kTile) {
+      const int64_t y = done + kTile <= pass.length ? done : pass.length - kTile;
+      transpose(sums + y * kTile, block);
+      if constexpr (!Sum::kKey) transpose(served + y * kTile, rows);
+      for (int line = 0; line < lines.count; ++line) results(block + line * kTile, rows + line * kTile, lines.begin[line] + y);
+    }
+  }
+  for (int64_t y = done; y < pass.length; ++y) {
+    const int64_t at = y * kTile, to = y * pass.inner;
+    if (lines.pieces == 1) results(sums + at, served + at, lines.begin[0] + to);
+    else for (int k = 0; k < lines.count; ++k) results.one(sums + at, served + at, k, lines.begin[k] + to);
   }
 }
 
 // Tiles [first_tile, last_tile) of 16 lines. Memory: kSiteTiles tiles of padded rows and 8 bytes.
 template <class Sum, class Row>
 void site_pass(const SitePass& pass, int64_t first_tile, int64_t last_tile, void* memory) {
-  using T = typename SumOf<Sum>::T;
-  using U = typename BitsOf<T>::type;
-  const int64_t size = padded_rows(pass.length) * kTile, used = pass.length * kTile;
+  using T = typename Sum::T;
+  using U = typename Sum::U;
+  const int64_t size = padded_rows(pass.length) * kTile;
   T* tile = static_cast<T*>(memory);
   T* sums = tile + size;
-  T* scratch = sums + size;
-  int64_t* served = reinterpret_cast<int64_t*>(scratch + size);
-  Row* rows = reinterpret_cast<Row*>(served + size);
-  T* values = static_cast<T*>(pass.values);
+  int64_t* served = reinterpret_cast<int64_t*>(sums + size);
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const Lines lines(pass, t * kTile);
-    if (pass.first) {
-      collect(static_cast<const Row*>(pass.first), lines, pass.inner, pass.length, rows);
-      sums_from_rows<Sum, Row>(pass, lines, rows, tile);
-    } else {
-      collect(values, lines, pass.inner, pass.length, tile);
-      if constexpr (SumOf<Sum>::kKey) renumber(pass.length, pass.bits, tile);
-    }
-    for (int64_t i = used; i < size; ++i) tile[i] = kFar<T>;
-    const T* cost = static_cast<const T*>(pass.cost);
-    if constexpr (SumOf<Sum>::kKey) {
-      const T at_zero = kNoKey<T> + T((U(1) << pass.bits) - 1);
-      site_columns<Sum>(tile, pass.length, cost, scratch, at_zero, sums, served);
-      const U row_bits = (U(1) << pass.bits) - 1;
-      for (int64_t i = 0; i < used; ++i) rows[i] = Row(__builtin_bit_cast(U, sums[i]) & row_bits);
-      if (pass.last)
-        for (int64_t i = 0; i < used; ++i) {
-          const U squared = __builtin_bit_cast(U, sums[i]) & ~row_bits;
-          if constexpr (__is_same(T, double)) sums[i] = (__builtin_bit_cast(T, squared) - kNoKey<T>) * pass.unshift;
-          else sums[i] = squared >> pass.bits;
-        }
-    } else {
-      site_columns<Sum>(tile, pass.length, cost, scratch, T(0), sums, served);
-      for (int64_t i = 0; i < used; ++i) rows[i] = Row(served[i]);
-    }
-    distribute(sums, lines, pass.inner, pass.length, values);
-    distribute(rows, lines, pass.inner, pass.length, static_cast<Row*>(pass.rows));
+    if (pass.first) fill_lines<T, Row>(pass, lines, FromRows<Sum, Row>{pass}, tile);
+    else fill_lines<T, Row>(pass, lines, FromSums<Sum>{pass}, tile);
+    for (int64_t i = pass.length * kTile; i < size; ++i) tile[i] = kFar<T>;
+    columns_served<Sum>(tile, pass.length, static_cast<const T*>(pass.cost), (U(1) << pass.bits) - 1, served + size, sums, served);
+    hand_out_lines<Sum, Row>(pass, lines, sums, served);
   }
 }
 
-// Whole numbers stay below half their range, and signed ones convert faster.
-FASTDIST_INLINE double real(uint32_t x) { return double(int32_t(x)); }
-FASTDIST_INLINE double real(uint64_t x) { return double(int64_t(x)); }
-FASTDIST_INLINE double real(double x) { return x; }
+// Voxels [begin, end) of a chunk, all in one plane of the last two axes, become distances and coordinates.
+template <class Sum, class Row>
+class SitePart {
+ public:
+  using T = typename Sum::T;
+  using U = typename Sum::U;
+  static constexpr int64_t kMost = 256;
 
-template <class T, class Out>
-FASTDIST_INLINE void distances_of(const T* squared, int64_t count, const NearestOutput& to, int64_t at) {
-  Out* out = static_cast<Out*>(to.distances) + at;
-  const double scale = to.scale, factor = to.scale * to.scale;
-  if constexpr (__is_same(Out, int32_t) || __is_same(Out, int64_t)) {
-    for (int64_t i = 0; i < count; ++i) out[i] = Out(squared[i]);
-  } else if (to.squared) {
-    for (int64_t i = 0; i < count; ++i) out[i] = Out(real(squared[i]) * factor);
-  } else {
-    for (int64_t i = 0; i < count; ++i) out[i] = Out(__builtin_sqrt(real(squared[i])) * scale);
-  }
-}
+  FASTDIST_INLINE SitePart(const SiteFinish& in, const NearestOutput& to, int64_t begin, int64_t count)
+      : in_(in), to_(to), begin_(begin), count_(count), last_(in.ndim - 1) {}
 
-template <class Row, class Index>
-FASTDIST_INLINE void indices_of(const SiteFinish& in, int64_t row, const NearestOutput& to) {
-  constexpr int64_t kPart = 512;
-  int64_t at[kPart];  // of the chunk: the source found so far, which shares the target's coordinates on the axes not yet asked
-  int64_t own[kMostAxes], rest = row;
-  for (int a = in.ndim - 2; a > 0; --a) {
-    own[a] = rest % in.length[a];
-    rest /= in.length[a];
-  }
-  const int last = in.ndim - 1;
-  const int64_t width = in.length[last], line = row * width;
-  for (int64_t begin = 0; begin < width; begin += kPart) {
-    const int64_t count = width - begin < kPart ? width - begin : kPart, out_at = in.first_voxel + line + begin;
-    const Row* rows = static_cast<const Row*>(in.rows[last]) + line + begin;
-    for (int64_t i = 0; i < count; ++i) at[i] = line + rows[i];
-    if (in.axis[last] >= 0) {
-      Index* out = static_cast<Index*>(to.indices) + in.axis[last] * to.axis_stride + out_at;
-      for (int64_t i = 0; i < count; ++i) out[i] = Index(rows[i]);
+  FASTDIST_INLINE void run() const {
+    switch (to_.distance_type) {
+      case Element::kF64: distances<double>(); break;
+      case Element::kF32: distances<float>(); break;
+      case Element::kI32: distances<int32_t>(); break;
+      default: distances<int64_t>(); break;
     }
-    for (int a = last - 1; a > 0; --a) {
-      rows = static_cast<const Row*>(in.rows[a]);
-      Index* out = static_cast<Index*>(to.indices) + in.axis[a] * to.axis_stride + out_at;
-      const int64_t step = in.step[a], back = own[a] * step;
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t coordinate = rows[at[i]];
-        out[i] = Index(coordinate);
-        at[i] += coordinate * step - back;
+    if (to_.wide) coordinates<int64_t, int64_t>();
+    else if (in_.small) coordinates<int32_t, int32_t>();
+    else coordinates<int32_t, int64_t>();
+  }
+
+ private:
+  // Whole numbers stay below half their range, and signed ones convert faster.
+  FASTDIST_INLINE static double real(uint32_t x) { return double(int32_t(x)); }
+  FASTDIST_INLINE static double real(uint64_t x) { return double(int64_t(x)); }
+  FASTDIST_INLINE static double real(double x) { return x; }
+  FASTDIST_INLINE T squared_of(T value) const {
+    if constexpr (!Sum::kKey) return value;
+    else if constexpr (!__is_same(T, double)) return value >> in_.bits;
+    else return (__builtin_bit_cast(T, __builtin_bit_cast(U, value) & ~((U(1) << in_.bits) - 1)) - Sum::kLeast) * in_.unshift;
+  }
+
+  // To the output, past the caches where that is asked for.
+  template <class Out>
+  FASTDIST_INLINE void put(const Out* from, Out* to) const {
+    int64_t i = 0;
+    if (in_.stream) {
+      constexpr int lanes = kLanes<Out>;
+      for (; i < count_ && reinterpret_cast<uintptr_t>(to + i) % sizeof(Vec<Out>); ++i) to[i] = from[i];
+      for (; i + lanes <= count_; i += lanes) {
+        Vec<Out> whole;
+        __builtin_memcpy(&whole, from + i, sizeof(whole));
+        stream(to + i, whole);
       }
     }
-    if (in.axis[0] < 0) continue;
-    rows = static_cast<const Row*>(in.rows[0]);
-    Index* out = static_cast<Index*>(to.indices) + in.axis[0] * to.axis_stride + out_at;
-    for (int64_t i = 0; i < count; ++i) out[i] = Index(rows[at[i]]);
+    for (; i < count_; ++i) to[i] = from[i];
   }
-}
 
-// Rows [first_row, last_row) of the last axis become distances and coordinates.
-template <class Sum, class Row>
-void site_finish(const SiteFinish& in, int64_t first_row, int64_t last_row) {
-  using T = typename SumOf<Sum>::T;
-  const NearestOutput to = *in.out;
-  const int64_t width = in.length[in.ndim - 1];
-  const T* values = static_cast<const T*>(in.values);
-  for (int64_t row = first_row; row < last_row; ++row) {
-    const T* squared = values + row * width;
-    const int64_t at = in.first_voxel + row * width;
-    switch (to.distance_type) {
-      case Element::kF64: distances_of<T, double>(squared, width, to, at); break;
-      case Element::kF32: distances_of<T, float>(squared, width, to, at); break;
-      case Element::kI32: distances_of<T, int32_t>(squared, width, to, at); break;
-      default: distances_of<T, int64_t>(squared, width, to, at); break;
+  template <class Out>
+  FASTDIST_INLINE void distances() const {
+    const T* values = static_cast<const T*>(in_.values) + begin_;
+    alignas(64) Out out[kMost];
+    const double scale = to_.scale, factor = to_.scale * to_.scale;
+    if constexpr (__is_same(Out, int32_t) || __is_same(Out, int64_t)) {
+      for (int64_t i = 0; i < count_; ++i) out[i] = Out(squared_of(values[i]));
+    } else if (to_.squared) {
+      for (int64_t i = 0; i < count_; ++i) out[i] = Out(real(squared_of(values[i])) * factor);
+    } else {
+      for (int64_t i = 0; i < count_; ++i) out[i] = Out(__builtin_sqrt(real(squared_of(values[i]))) * scale);
     }
-    if (to.wide) indices_of<Row, int64_t>(in, row, to);
-    else indices_of<Row, int32_t>(in, row, to);
+    put(out, static_cast<Out*>(to_.distances) + in_.first_voxel + begin_);
   }
+
+  template <class Index, class Offset>
+  FASTDIST_INLINE void coordinates() const {
+    const int64_t width = in_.length[last_], height = in_.length[last_ - 1], plane = begin_ / (width * height) * (width * height);
+    alignas(64) Offset line[kMost];  // where the voxel's line begins
+    for (int64_t i = 0; i < count_;) {
+      const int64_t at = (begin_ + i) / width * width, left = at + width - (begin_ + i), end = left < count_ - i ? i + left : count_;
+      for (; i < end; ++i) line[i] = Offset(at);
+    }
+    alignas(64) Offset at[kMost];  // the source found so far, which shares the voxel's coordinates on the axes not asked yet
+    alignas(64) Index out[kMost];
+    if constexpr (Sum::kKey) {
+      const T* values = static_cast<const T*>(in_.values) + begin_;
+      const U row_bits = (U(1) << in_.bits) - 1;
+      for (int64_t i = 0; i < count_; ++i) out[i] = Index(__builtin_bit_cast(U, values[i]) & row_bits);
+    } else {
+      const Row* rows = static_cast<const Row*>(in_.rows[last_]) + begin_;
+      for (int64_t i = 0; i < count_; ++i) out[i] = Index(rows[i]);
+    }
+    for (int64_t i = 0; i < count_; ++i) at[i] = line[i] + Offset(out[i]);
+    put_coordinate(last_, out);
+    if (last_ > 1) {
+      look_up(last_ - 1, at, out);
+      for (int64_t i = 0; i < count_; ++i) at[i] += Offset(out[i]) * Offset(width) - (line[i] - Offset(plane));
+      put_coordinate(last_ - 1, out);
+    }
+    int64_t outer = plane / (width * height);
+    for (int a = last_ - 2; a > 0; --a) {
+      const Offset step = Offset(in_.step[a]), back = Offset(outer % in_.length[a] * in_.step[a]);
+      outer /= in_.length[a];
+      look_up(a, at, out);
+      for (int64_t i = 0; i < count_; ++i) at[i] += Offset(out[i]) * step - back;
+      put_coordinate(a, out);
+    }
+    look_up(0, at, out);
+    put_coordinate(0, out);
+  }
+  template <class Index, class Offset>
+  FASTDIST_INLINE void look_up(int axis, const Offset* at, Index* out) const {
+    const Row* rows = static_cast<const Row*>(in_.rows[axis]);
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < count_; ++i) out[i] = Index(rows[at[i]]);
+  }
+  template <class Index>
+  FASTDIST_INLINE void put_coordinate(int axis, const Index* out) const {
+    if (in_.axis[axis] >= 0) put(out, static_cast<Index*>(to_.indices) + in_.axis[axis] * to_.axis_stride + in_.first_voxel + begin_);
+  }
+
+  const SiteFinish& in_;
+  const NearestOutput& to_;
+  const int64_t begin_, count_;
+  const int last_;
+};
+
+// Planes [first_plane, last_plane) of the last two axes.
+template <class Sum, class Row>
+void site_finish(const SiteFinish& in, int64_t first_plane, int64_t last_plane) {
+  const NearestOutput to = *in.out;  // a copy: the compiler cannot know that the outputs do not overlap it
+  const int64_t plane = in.length[in.ndim - 2] * in.length[in.ndim - 1];
+  for (int64_t p = first_plane; p < last_plane; ++p)
+    for (int64_t begin = 0; begin < plane; begin += SitePart<Sum, Row>::kMost) {
+      const int64_t left = plane - begin;
+      SitePart<Sum, Row>(in, to, p * plane + begin, left < SitePart<Sum, Row>::kMost ? left : SitePart<Sum, Row>::kMost).run();
+    }
+  end_of_stream();
 }
 
 }  // namespace fastdist::FASTDIST_LEVEL
