@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <numeric>
 
+#include "metric.h"
+
 namespace fastdist {
 
 namespace detail {
@@ -40,7 +42,7 @@ inline bool fraction_of(double x, double* numerator, double* denominator) {
 inline bool whole_steps(const double* spacing, int ndim, double* steps, double* length) {
   if (ndim == 0) return false;
   double denominator = 1;  // of all the ratios to spacing[0]
-  double above[64], below[64];
+  double above[kMaxDims], below[kMaxDims];
   for (int a = 0; a < ndim; ++a) {
     if (!detail::fraction_of(spacing[a] / spacing[0], &above[a], &below[a])) return false;
     denominator *= below[a] / double(std::gcd(int64_t(denominator), int64_t(below[a])));
@@ -55,6 +57,22 @@ inline bool whole_steps(const double* spacing, int ndim, double* steps, double* 
   for (int a = 0; a < ndim; ++a) steps[a] /= double(common);
   *length = spacing[0] / steps[0];
   return true;
+}
+
+// A metric in whole numbers, where it is none yet and can be one of 61 bits.
+inline void make_commensurable(const int64_t* shape, const double* spacing, int ndim, Metric* metric) {
+  double steps[kMaxDims], length;
+  if (metric->arithmetic == Arithmetic::kU32 || metric->arithmetic == Arithmetic::kU64) return;
+  if (!whole_steps(spacing, ndim, steps, &length)) return;
+  double weight[kMaxDims];
+  for (int a = 0; a < ndim; ++a) weight[a] = steps[a] * steps[a];
+  if (squared_reach(shape, weight, ndim) >= 0x1p61) return;
+  for (int a = 0; a < ndim; ++a) {
+    metric->spacing[a] = steps[a];
+    metric->weight[a] = weight[a];
+  }
+  metric->scale = length;
+  metric->arithmetic = Arithmetic::kU64;
 }
 
 }  // namespace fastdist
