@@ -52,11 +52,13 @@ struct NearestOutput {
   bool wide = false;            // int64 indices instead of int32
 };
 
-// The passes that find nearest sources (kernels/sites.h) work on chunks of planes, voxels that differ on the first axis.
+// The passes that find nearest sources (kernels/sites.h) work on chunks of planes, each being the voxels of one place on the first
+// axis: whole planes one after the other, or kTile planes interleaved, [voxels of a plane][kTile].
 enum class Sum { kU32, kF64, kU64, kPair };  // which sums know their row: keys of three kinds, or pairs
 enum class RowType { k16, k32, k64 };        // of the rows that are remembered
 
 constexpr int kMostAxes = 64;
+constexpr int kSitePart = 128;  // voxels that are finished together
 constexpr int kSiteTiles = 4;  // of padded rows x kTile x 8 bytes: the workspace of a pass
 
 struct SitePass {
@@ -64,10 +66,12 @@ struct SitePass {
   int64_t lines;                // along this axis in the chunk
   const uint64_t* set;          // the first axis: [length][words], voxels whose bit is clear are sources
   int64_t words;
-  int64_t first_plane, plane;   // of the chunk, and voxels of a plane
+  int lanes;                    // planes that are interleaved: 1 or kTile
+  int64_t first_plane;          // of the chunk
+  int64_t plane, planes;        // elements from one plane of the chunk to the next, and their number
   const void* first;            // the second axis: the rows of the first one, from which sums begin; readable kTile behind
   double first_step, first_weight;
-  void* values;                 // of the chunk: sums, in place; readable kTile elements behind
+  void* values;                 // of the chunk: sums, in place; readable kTile^2 elements behind
   void* rows;                   // of the chunk: the row that serves each voxel
   const void* cost;             // to row 0 of itself; costs lie before and behind
   int bits;                     // of a row in a key
@@ -77,15 +81,18 @@ struct SitePass {
 struct SiteFinish {
   int ndim;
   int64_t length[kMostAxes];    // of the axes
-  int64_t step[kMostAxes];      // voxels from one to the next along each
+  int64_t step[kMostAxes];      // elements from one to the next along each
   int axis[kMostAxes];          // their numbers in the output
   const void* rows[kMostAxes];  // of the chunk
   const void* values;           // of the chunk: sums
   int bits;
   double unshift;               // 2^-bits
-  bool small;                   // the chunk has less than 2^31 voxels
+  bool small;                   // the chunk has less than 2^31 elements
   bool stream;                  // write past the caches
   int64_t first_voxel;          // of the chunk
+  int lanes, planes;            // as in SitePass; planes that exist
+  int64_t plane;                // voxels of a plane
+  int64_t voxels_of_part;       // voxels of the last two axes; of the last one, where planes of two axes are interleaved
   const NearestOutput* out;
 };
 
@@ -149,7 +156,7 @@ struct KernelTable {
   // Nearest sources: indexed by RowType, and by Sum.
   void (*sweep[3])(const SitePass&, int64_t first_word, int64_t last_word, void* workspace);
   void (*site_pass[4][3])(const SitePass&, int64_t first_tile, int64_t last_tile, void* workspace);
-  void (*site_finish[4][3])(const SiteFinish&, int64_t first_plane, int64_t last_plane);
+  void (*site_finish[4][3])(const SiteFinish&, int64_t first_part, int64_t last_part);
   // Over voxels [begin, end) of one image.
   void (*sums)(const SumsInput&, int64_t begin, int64_t end, double* sums);
   void (*gradient)(const SumsInput&, int64_t begin, int64_t end, const double* grad_sums, void* gradient);

@@ -19,6 +19,8 @@ namespace {
 
 // Voxels of a chunk: its sums and rows, 12 bytes a voxel at the most, stay in the second-level cache.
 constexpr int64_t kChunk = 32768;
+// Voxels of a plane up to which planes are interleaved: of 16 planes more would leave the cache.
+constexpr int64_t kMostInterleaved = 9216;
 
 // Outputs above this size are written past the caches.
 constexpr int64_t kStreamBytes = 1 << 20;
@@ -87,19 +89,23 @@ class Nearest {
  public:
   Nearest(const Axes& axes, const NearestOutput& out, Threads threads)
       : axes_(axes), choice_(axes), out_(out), threads_(threads), plane_(axes.plane()), voxels_(plane_ * axes.length[0]) {
+    const int64_t groups = (axes.length[0] + kTile - 1) / kTile;
+    interleaved_ = plane_ > 1 && plane_ <= kMostInterleaved && groups * kTile * 4 <= axes.length[0] * 5;
     const int64_t longest = axes.longest(0);
     row_type_ = longest <= 1 << 14 ? RowType::k16 : longest <= int64_t(1) << 30 ? RowType::k32 : RowType::k64;
     out_.scale = choice_.scale;
   }
 
   void run(const uint64_t* set) {
-    first_rows_.reserve((voxels_ + kTile) * row_bytes(row_type_));
+    const int64_t lanes = interleaved_ ? kTile : 1;
+    first_rows_.reserve(((axes_.length[0] + lanes - 1) / lanes * lanes * plane_ + kTile) * row_bytes(row_type_));
     first_axis(set);
     std::vector<Buffer> costs(size_t(axes_.ndim));
     for (int a = 1; a < axes_.ndim; ++a) fill_costs(a, &costs[size_t(a)]);
     const int64_t planes = planes_of_chunk(), chunks = (axes_.length[0] + planes - 1) / planes;
     const auto run_chunks = [&](int64_t begin, int64_t end, Threads threads) {
-      Buffer values(planes * plane_ * 8 + kTile * 8), rows(planes * plane_ * row_bytes(row_type_) * (axes_.ndim - 1));
+      const int64_t elements = planes * plane_ + kTile * kTile;
+      Buffer values(elements * 8), rows(elements * row_bytes(row_type_) * (axes_.ndim - 1));
       for (int64_t chunk = begin; chunk < end; ++chunk) {
         const int64_t first = chunk * planes, left = axes_.length[0] - first;
         run_chunk(first, left < planes ? left : planes, costs, values.as<void>(), rows.as<char>(), threads);
@@ -124,6 +130,7 @@ class Nearest {
     pass.inner = plane_;
     pass.set = set;
     pass.words = words_per_row(plane_);
+    pass.lanes = interleaved_ ? kTile : 1;
     pass.rows = first_rows_.as<void>();
     const int64_t columns = (plane_ + 63) / 64;
     threads_.loop(columns, threads_.grain(columns), [&](int64_t begin, int64_t end) {
@@ -170,6 +177,7 @@ class Nearest {
 
   // Planes that make a chunk: enough to fill the tiles of every pass.
   int64_t planes_of_chunk() const {
+    if (interleaved_) return kTile;
     const int64_t lines = plane_ / axes_.longest(1);
     int64_t planes = std::max<int64_t>(1, kChunk / plane_);
     if (lines < kTile) planes = (std::max(planes, kTile / lines) + kTile - 1) / kTile * kTile;
@@ -177,30 +185,33 @@ class Nearest {
   }
 
   void run_chunk(int64_t first, int64_t planes, const std::vector<Buffer>& costs, void* values, char* rows, Threads threads) const {
-    const int64_t voxels = planes * plane_, bytes = row_bytes(row_type_);
+    const int lanes = interleaved_ ? kTile : 1;
+    const int64_t voxels = (interleaved_ ? kTile : planes) * plane_, bytes = row_bytes(row_type_), apart = voxels + kTile * kTile;
     const char* first_rows = first_rows_.as<char>() + first * plane_ * bytes;
     SiteFinish finish{};
     finish.ndim = axes_.ndim;
-    int64_t inner = voxels;
+    int64_t inner = plane_ * lanes;
     for (int a = 0; a < axes_.ndim; ++a) {
       const int64_t length = a == 0 ? planes : axes_.length[a];
-      inner /= length;
+      if (a > 0) inner /= length;
       finish.length[a] = length;
       finish.step[a] = inner;
       finish.axis[a] = axes_.number[a];
-      finish.rows[a] = a == 0 ? first_rows : rows + (a - 1) * voxels * bytes;
+      finish.rows[a] = a == 0 ? first_rows : rows + (a - 1) * apart * bytes;
       if (a == 0) continue;
       SitePass pass{};
       pass.length = length;
       pass.inner = inner;
       pass.lines = voxels / length;
       pass.first_plane = first;
-      pass.plane = plane_;
+      pass.plane = interleaved_ ? 1 : plane_;
+      pass.planes = interleaved_ ? kTile : planes;
+      pass.lanes = lanes;
       pass.first = a == 1 ? first_rows : nullptr;
       pass.first_step = choice_.step[0];
       pass.first_weight = std::ldexp(choice_.weight[0], choice_.bits);
       pass.values = values;
-      pass.rows = rows + (a - 1) * voxels * bytes;
+      pass.rows = rows + (a - 1) * apart * bytes;
       pass.cost = costs[size_t(a)].as<char>() + most_apart(a) * (choice_.sum == Sum::kU32 ? 4 : 8);
       pass.bits = choice_.bits;
       pass.last = a == axes_.ndim - 1;
@@ -217,8 +228,13 @@ class Nearest {
     finish.first_voxel = first * plane_;
     finish.out = &out_;
     finish.stream = voxels_ * 8 > kStreamBytes;
-    const int64_t last_planes = voxels / (finish.length[axes_.ndim - 1] * finish.length[axes_.ndim - 2]);
-    threads.loop(last_planes, threads.grain(last_planes), [&](int64_t begin, int64_t end) {
+    finish.lanes = lanes;
+    finish.planes = int(planes);
+    finish.plane = plane_;
+    finish.voxels_of_part = finish.length[axes_.ndim - 1] * (interleaved_ && axes_.ndim == 2 ? 1 : finish.length[axes_.ndim - 2]);
+    const int64_t parts_of_part = (finish.voxels_of_part + kSitePart - 1) / kSitePart;
+    const int64_t parts = voxels / lanes / finish.voxels_of_part * parts_of_part;
+    threads.loop(parts, threads.grain(parts), [&](int64_t begin, int64_t end) {
       kernels().site_finish[int(choice_.sum)][int(row_type_)](finish, begin, end);
     });
   }
@@ -229,6 +245,7 @@ class Nearest {
   const Threads threads_;
   const int64_t plane_, voxels_;
   RowType row_type_;
+  bool interleaved_;
   Buffer first_rows_;
 };
 

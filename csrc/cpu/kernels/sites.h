@@ -26,6 +26,62 @@ FASTDIST_INLINE Vec<Row> choose(uint64_t bits, Vec<Row> a, Vec<Row> b) {
   return lanes_of<Row>(bits) ? a : b;
 }
 
+// Vectors as the rows of a square, transposed by exchanges of their halves, quarters, ...
+template <class T, int kStep>
+FASTDIST_INLINE void exchange(Vec<T>* rows) {
+  Vec<Mask<T>> low, high;
+  for (int lane = 0; lane < kLanes<T>; ++lane) {
+    low[lane] = lane & kStep ? kLanes<T> + lane - kStep : lane;
+    high[lane] = lane & kStep ? kLanes<T> + lane : lane + kStep;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) {
+    if (i & kStep) continue;
+    const Vec<T> a = rows[i], b = rows[i + kStep];
+    rows[i] = __builtin_shuffle(a, b, low);
+    rows[i + kStep] = __builtin_shuffle(a, b, high);
+  }
+  if constexpr (kStep > 1) exchange<T, kStep / 2>(rows);
+}
+
+// Columns of 16 x 16 elements become rows; rows of `from` and `to` lie a stride apart.
+template <class T>
+FASTDIST_INLINE void transpose(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  constexpr int lanes = kLanes<T>;
+  if constexpr (lanes > kTile) {
+    for (int i = 0; i < kTile; ++i)
+      for (int j = 0; j < kTile; ++j) to[j * to_stride + i] = from[i * from_stride + j];
+  } else {
+    for (int i = 0; i < kTile; i += lanes)
+      for (int j = 0; j < kTile; j += lanes) {
+        Vec<T> rows[lanes];
+#pragma GCC unroll 16
+        for (int k = 0; k < lanes; ++k) __builtin_memcpy(&rows[k], from + (i + k) * from_stride + j, sizeof(Vec<T>));
+        exchange<T, lanes / 2>(rows);
+#pragma GCC unroll 16
+        for (int k = 0; k < lanes; ++k) __builtin_memcpy(to + (j + k) * to_stride + i, &rows[k], sizeof(Vec<T>));
+      }
+  }
+}
+
+// The rows of `count` columns from `first` on, [planes][64], become [planes / 16][columns][16 planes]. Behind the last plane
+// stand copies of it: they cost no more than emptiness.
+template <class Row>
+FASTDIST_INLINE void interleave(const SitePass& pass, const Row* nearest, int64_t first, int64_t count) {
+  Row* out = static_cast<Row*>(pass.rows) + first * kTile;
+  for (int64_t z = 0; z < pass.length; z += kTile, out += pass.inner * kTile)
+    for (int64_t x = 0; x < count; x += kTile) {
+      if (z + kTile <= pass.length && x + kTile <= count) {
+        transpose(nearest + z * 64 + x, 64, out + x * kTile, kTile);
+        continue;
+      }
+      for (int64_t i = 0; i < kTile; ++i) {
+        const int64_t plane = z + i < pass.length ? z + i : pass.length - 1;
+        for (int64_t j = x; j < count && j < x + kTile; ++j) out[j * kTile + i] = nearest[plane * 64 + j];
+      }
+    }
+}
+
 // Words [first_word, last_word) of every plane. Memory: 64 rows (Row) for each plane.
 template <class Row>
 void sweep(const SitePass& pass, int64_t first_word, int64_t last_word, void* memory) {
@@ -54,12 +110,17 @@ void sweep(const SitePass& pass, int64_t first_word, int64_t last_word, void* me
         at[v] = choose<Row>(word >> (v * lanes), at[v], here);
         const V left = before[z * most + v];
         const V nearest = here - left <= at[v] - here ? left : at[v];
+        if (pass.lanes == kTile) {
+          before[z * most + v] = nearest;
+          continue;
+        }
         Row* to = out + z * pass.inner + v * lanes;
         const int64_t count = columns - v * lanes;
         if (count >= lanes) __builtin_memcpy(to, &nearest, sizeof(V));
         else for (int k = 0; k < count; ++k) to[k] = nearest[k];
       }
     }
+    if (pass.lanes == kTile) interleave(pass, static_cast<const Row*>(memory), w * 64, columns);
   }
 }
 
@@ -82,37 +143,6 @@ struct Lines {
     for (int k = count; k < kTile; ++k) begin[k] = begin[0];
   }
 };
-
-// [kTile][kTile] elements, transposed: whole vectors, by exchanges of their halves, quarters, ...
-template <class T, int kStep>
-FASTDIST_INLINE void exchange(Vec<T>* rows) {
-  Vec<Mask<T>> low, high;
-  for (int lane = 0; lane < kLanes<T>; ++lane) {
-    low[lane] = lane & kStep ? kLanes<T> + lane - kStep : lane;
-    high[lane] = lane & kStep ? kLanes<T> + lane : lane + kStep;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes<T>; ++i) {
-    if (i & kStep) continue;
-    const Vec<T> a = rows[i], b = rows[i + kStep];
-    rows[i] = __builtin_shuffle(a, b, low);
-    rows[i + kStep] = __builtin_shuffle(a, b, high);
-  }
-  if constexpr (kStep > 1) exchange<T, kStep / 2>(rows);
-}
-template <class T>
-FASTDIST_INLINE void transpose(const T* from, T* to) {
-  constexpr int lanes = kLanes<T>;
-  for (int i = 0; i < kTile; i += lanes)
-    for (int j = 0; j < kTile; j += lanes) {
-      Vec<T> rows[lanes];
-#pragma GCC unroll 16
-      for (int k = 0; k < lanes; ++k) rows[k] = *reinterpret_cast<const Vec<T>*>(from + (i + k) * kTile + j);
-      exchange<T, lanes / 2>(rows);
-#pragma GCC unroll 16
-      for (int k = 0; k < lanes; ++k) *reinterpret_cast<Vec<T>*>(to + (j + k) * kTile + i) = rows[k];
-    }
-}
 
 // How sums begin: 16 of them, at elements `at` of the source, for the rows `number`.
 //
@@ -170,7 +200,7 @@ FASTDIST_INLINE void fill_lines(const SitePass& pass, const Lines& lines, const 
   using Element = typename Begin::Element;
   const Element* source = sums_at.source();
   Row own[kTile];
-  for (int k = 0; k < kTile; ++k) own[k] = Row(pass.first_plane + lines.begin[k] / pass.plane);
+  for (int k = 0; k < kTile; ++k) own[k] = Row(pass.first_plane + lines.begin[k] / pass.plane % pass.planes);
   int64_t number[kTile], done = 0;
   if (pass.inner == 1 && pass.length >= kTile) {
     alignas(64) T block[kTile * kTile];
@@ -183,7 +213,7 @@ FASTDIST_INLINE void fill_lines(const SitePass& pass, const Lines& lines, const 
         for (int k = 0; k < kTile; ++k) same[k] = own[line];
         sums_at(source + lines.begin[line] + y, same, number, block + line * kTile);
       }
-      transpose(block, tile + y * kTile);
+      transpose(block, kTile, tile + y * kTile, kTile);
     }
   }
   for (int64_t y = done; y < pass.length; ++y) {
@@ -243,8 +273,8 @@ FASTDIST_INLINE void hand_out_lines(const SitePass& pass, const Lines& lines, co
     const int64_t blocks_end = whole_blocks(pass.length);
     for (; done < blocks_end; done += kTile) {
       const int64_t y = done + kTile <= pass.length ? done : pass.length - kTile;
-      transpose(sums + y * kTile, block);
-      if constexpr (!Sum::kKey) transpose(served + y * kTile, rows);
+      transpose(sums + y * kTile, kTile, block, kTile);
+      if constexpr (!Sum::kKey) transpose(served + y * kTile, kTile, rows, kTile);
       for (int line = 0; line < lines.count; ++line) results(block + line * kTile, rows + line * kTile, lines.begin[line] + y);
     }
   }
@@ -274,16 +304,20 @@ void site_pass(const SitePass& pass, int64_t first_tile, int64_t last_tile, void
   }
 }
 
-// Voxels [begin, end) of a chunk, all in one plane of the last two axes, become distances and coordinates.
+// Some voxels of one plane of the last two axes become distances and coordinates.
+//
+// A voxel's element in the chunk is its number times `lanes` plus its lane: what a chunk of whole planes numbers are its voxels,
+// one of 16 interleaved planes the voxels of a plane.
 template <class Sum, class Row>
 class SitePart {
  public:
   using T = typename Sum::T;
   using U = typename Sum::U;
-  static constexpr int64_t kMost = 256;
 
-  FASTDIST_INLINE SitePart(const SiteFinish& in, const NearestOutput& to, int64_t begin, int64_t count)
-      : in_(in), to_(to), begin_(begin), count_(count), last_(in.ndim - 1) {}
+  // `values`, `rows`: of these voxels, side by side; `out`: where they are in the output.
+  FASTDIST_INLINE SitePart(const SiteFinish& in, const NearestOutput& to, int64_t begin, int64_t count, int lane, int64_t out,
+                           const T* values, const Row* rows)
+      : in_(in), to_(to), begin_(begin), count_(count), lane_(lane), out_(out), values_(values), rows_(rows), last_(in.ndim - 1) {}
 
   FASTDIST_INLINE void run() const {
     switch (to_.distance_type) {
@@ -326,8 +360,8 @@ class SitePart {
 
   template <class Out>
   FASTDIST_INLINE void distances() const {
-    const T* values = static_cast<const T*>(in_.values) + begin_;
-    alignas(64) Out out[kMost];
+    const T* values = values_;
+    alignas(64) Out out[kSitePart];
     const double scale = to_.scale, factor = to_.scale * to_.scale;
     if constexpr (__is_same(Out, int32_t) || __is_same(Out, int64_t)) {
       for (int64_t i = 0; i < count_; ++i) out[i] = Out(squared_of(values[i]));
@@ -336,32 +370,32 @@ class SitePart {
     } else {
       for (int64_t i = 0; i < count_; ++i) out[i] = Out(__builtin_sqrt(real(squared_of(values[i]))) * scale);
     }
-    put(out, static_cast<Out*>(to_.distances) + in_.first_voxel + begin_);
+    put(out, static_cast<Out*>(to_.distances) + out_);
   }
 
   template <class Index, class Offset>
   FASTDIST_INLINE void coordinates() const {
     const int64_t width = in_.length[last_], height = in_.length[last_ - 1], plane = begin_ / (width * height) * (width * height);
-    alignas(64) Offset line[kMost];  // where the voxel's line begins
+    const Offset lanes = Offset(in_.lanes);
+    alignas(64) Offset line[kSitePart];  // where the voxel's line begins
     for (int64_t i = 0; i < count_;) {
       const int64_t at = (begin_ + i) / width * width, left = at + width - (begin_ + i), end = left < count_ - i ? i + left : count_;
-      for (; i < end; ++i) line[i] = Offset(at);
+      for (; i < end; ++i) line[i] = Offset(at) * lanes + lane_;
     }
-    alignas(64) Offset at[kMost];  // the source found so far, which shares the voxel's coordinates on the axes not asked yet
-    alignas(64) Index out[kMost];
+    alignas(64) Offset at[kSitePart];  // the source found so far, which shares the voxel's coordinates on the axes not asked yet
+    alignas(64) Index out[kSitePart];
     if constexpr (Sum::kKey) {
-      const T* values = static_cast<const T*>(in_.values) + begin_;
       const U row_bits = (U(1) << in_.bits) - 1;
-      for (int64_t i = 0; i < count_; ++i) out[i] = Index(__builtin_bit_cast(U, values[i]) & row_bits);
+      for (int64_t i = 0; i < count_; ++i) out[i] = Index(__builtin_bit_cast(U, values_[i]) & row_bits);
     } else {
-      const Row* rows = static_cast<const Row*>(in_.rows[last_]) + begin_;
-      for (int64_t i = 0; i < count_; ++i) out[i] = Index(rows[i]);
+      for (int64_t i = 0; i < count_; ++i) out[i] = Index(rows_[i]);
     }
-    for (int64_t i = 0; i < count_; ++i) at[i] = line[i] + Offset(out[i]);
+    for (int64_t i = 0; i < count_; ++i) at[i] = line[i] + Offset(out[i]) * lanes;
     put_coordinate(last_, out);
     if (last_ > 1) {
       look_up(last_ - 1, at, out);
-      for (int64_t i = 0; i < count_; ++i) at[i] += Offset(out[i]) * Offset(width) - (line[i] - Offset(plane));
+      const Offset step = Offset(width) * lanes, begin = Offset(plane) * lanes + lane_;
+      for (int64_t i = 0; i < count_; ++i) at[i] += Offset(out[i]) * step - (line[i] - begin);
       put_coordinate(last_ - 1, out);
     }
     int64_t outer = plane / (width * height);
@@ -383,25 +417,46 @@ class SitePart {
   }
   template <class Index>
   FASTDIST_INLINE void put_coordinate(int axis, const Index* out) const {
-    if (in_.axis[axis] >= 0) put(out, static_cast<Index*>(to_.indices) + in_.axis[axis] * to_.axis_stride + in_.first_voxel + begin_);
+    if (in_.axis[axis] >= 0) put(out, static_cast<Index*>(to_.indices) + in_.axis[axis] * to_.axis_stride + out_);
   }
 
   const SiteFinish& in_;
   const NearestOutput& to_;
   const int64_t begin_, count_;
+  const int lane_;
+  const int64_t out_;
+  const T* values_;
+  const Row* rows_;
   const int last_;
 };
 
-// Planes [first_plane, last_plane) of the last two axes.
+// Parts [first_part, last_part) of a chunk's voxels; of each plane of the last two axes kSitePart at a time.
 template <class Sum, class Row>
-void site_finish(const SiteFinish& in, int64_t first_plane, int64_t last_plane) {
+void site_finish(const SiteFinish& in, int64_t first_part, int64_t last_part) {
+  using T = typename Sum::T;
   const NearestOutput to = *in.out;  // a copy: the compiler cannot know that the outputs do not overlap it
-  const int64_t plane = in.length[in.ndim - 2] * in.length[in.ndim - 1];
-  for (int64_t p = first_plane; p < last_plane; ++p)
-    for (int64_t begin = 0; begin < plane; begin += SitePart<Sum, Row>::kMost) {
-      const int64_t left = plane - begin;
-      SitePart<Sum, Row>(in, to, p * plane + begin, left < SitePart<Sum, Row>::kMost ? left : SitePart<Sum, Row>::kMost).run();
+  const T* values = static_cast<const T*>(in.values);
+  const Row* rows = static_cast<const Row*>(in.rows[in.ndim - 1]);
+  const int64_t plane = in.voxels_of_part, parts = (plane + kSitePart - 1) / kSitePart;
+  for (int64_t part = first_part; part < last_part; ++part) {
+    const int64_t begin = part / parts * plane + part % parts * kSitePart, end = (part / parts + 1) * plane;
+    const int64_t count = end - begin < kSitePart ? end - begin : kSitePart;
+    if (in.lanes == 1) {
+      SitePart<Sum, Row>(in, to, begin, count, 0, in.first_voxel + begin, values + begin, rows + begin).run();
+      continue;
     }
+    alignas(64) T of_lane[kTile * kSitePart];
+    alignas(64) Row rows_of_lane[Sum::kKey ? 1 : kTile * kSitePart];
+    for (int64_t i = 0; i < count; i += kTile) {
+      const int64_t at = (begin + i) * kTile;  // readable kTile voxels behind the last one
+      transpose(values + at, kTile, of_lane + i, kSitePart);
+      if constexpr (!Sum::kKey) transpose(rows + at, kTile, rows_of_lane + i, kSitePart);
+    }
+    for (int lane = 0; lane < in.planes; ++lane) {
+      const int64_t out = in.first_voxel + lane * in.plane + begin, from = lane * kSitePart;
+      SitePart<Sum, Row>(in, to, begin, count, lane, out, of_lane + from, rows_of_lane + (Sum::kKey ? 0 : from)).run();
+    }
+  }
   end_of_stream();
 }
 
