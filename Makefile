@@ -8,7 +8,7 @@ VENV ?= .venv
 # More arguments for the command that a target runs: make test ARGS="-k edt -x", make demo ARGS="--epochs 2"
 ARGS ?=
 LEVELS ?= baseline v3 v4
-GPU_STAGES = gpu-build gpu-test gpu-suite gpu-sanitize gpu-graph gpu-bench
+GPU_STAGES = gpu-measure gpu-test gpu-inspect
 
 PY = $(VENV)/bin/python
 SHELL := /bin/bash
@@ -30,7 +30,7 @@ help:
 	@echo "make asan          a selection of them under AddressSanitizer and UBSan"
 	@echo "make emulator      the CUDA kernels on the CPU; emulator-asan, emulator-full: more of it"
 	@echo "make ptx           what nvcc makes of them, executed on the CPU; ARCH=\"7.5 9.0\""
-	@echo "make gpu           all that a GPU can prove; by stages: $(GPU_STAGES)"
+	@echo "make gpu           what a GPU can prove, in three stages of at most nine minutes: $(GPU_STAGES)"
 	@echo "make gpu-keep      its results into benchmarks/results/. See docs/gpu.md"
 	@echo "make kernels-check the CUDA compiler's report: no kernel spills a register"
 	@echo "make lint          ruff and mypy"
@@ -44,17 +44,17 @@ help:
 	@echo "VENV=$(VENV)      the environment; one that exists and has torch is used as it is"
 	@echo "REHEARSE=1        the stages of make gpu without a GPU; RESULTS=dir: where their results go"
 	@echo "ARGS=             more arguments: make test ARGS='-k edt -x'"
-	@echo "FASTDIST_CUDA=0|1|auto, TORCH_CUDA_ARCH_LIST, CXX, MAX_JOBS: see scripts/compile_extension.py"
+	@echo "FASTDIST_CUDA=0|1|auto|keep, TORCH_CUDA_ARCH_LIST, CXX, MAX_JOBS: see scripts/compile_extension.py"
 
 env:
 	@scripts/make_env.sh $(VENV) $(PYTHON) dev
 
 build: env
 
-# Without a GPU the demo needs no CUDA kernels, which take nvcc minutes; `make test` compiles them.
+# The demo is content with the library that is there, and without a GPU needs no CUDA kernels, which take nvcc minutes:
+# `make test` compiles them.
 demo:
-	@if [ ! -f fastdist/_extension.so ] && ! nvidia-smi -L >/dev/null 2>&1; then export FASTDIST_CUDA=$${FASTDIST_CUDA:-0}; fi; \
-	    scripts/make_env.sh $(VENV) $(PYTHON) demo
+	@FASTDIST_CUDA=$${FASTDIST_CUDA:-keep} scripts/make_env.sh $(VENV) $(PYTHON) demo
 	$(PY) -m examples.lesions $(ARGS)
 
 test: env
@@ -102,10 +102,13 @@ bench-compare: env
 gpu $(GPU_STAGES) gpu-keep: export REHEARSE := $(REHEARSE)
 gpu $(GPU_STAGES) gpu-keep: export RESULTS := $(RESULTS)
 gpu:
-	@$(PYTHON) scripts/gpu/all.py $(ARGS)
+	@$(PYTHON) scripts/gpu/stages.py $(GPU_STAGES:gpu-%=%) $(ARGS)
 
-$(GPU_STAGES) gpu-keep: gpu-%:
-	@$(PYTHON) scripts/gpu/$*.py $(ARGS)
+$(GPU_STAGES): gpu-%:
+	@$(PYTHON) scripts/gpu/stages.py $* $(ARGS)
+
+gpu-keep:
+	@$(PYTHON) scripts/gpu/keep.py $(ARGS)
 
 asan: env
 	PY=$(PY) scripts/asan.sh extension $(ARGS)

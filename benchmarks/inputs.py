@@ -73,6 +73,15 @@ def vessels(shape: Sequence[int], seed: int = 2) -> np.ndarray:
     return lines.astype(np.uint8)
 
 
+def specks(shape: Sequence[int], count: int = 12, seed: int = 4) -> np.ndarray:
+    """A few small lesions, four voxels wide, anywhere."""
+    random, mask = np.random.default_rng(seed), np.zeros(shape, np.uint8)
+    for _ in range(count):
+        corner = [int(random.integers(0, max(1, n - 3))) for n in shape]
+        mask[tuple(slice(c, c + 4) for c in corner)] = 1
+    return mask
+
+
 def noise(shape: Sequence[int], share: float = 0.5, seed: int = 3) -> np.ndarray:
     """Each voxel foreground by itself, with probability `share`."""
     return (np.random.default_rng(seed).random(shape, np.float32) < share).astype(np.uint8)

@@ -96,8 +96,21 @@ def itk_and_diplib(
 EDT = "edt.edt(mask + 1)"
 ITK = "SimpleITK SignedMaurer"
 SCIPY = "SciPy"
+BIOIMAGE = "bioimage-cpp"
 OPENCV = "OpenCV PRECISE"
 FLOOR = "read and write alone"
+
+
+def bioimage(
+    mask: np.ndarray,
+    sampling: float | Sequence[float],
+    threads: int,
+    check: Callable[[Any], float],
+) -> list[Entrant]:
+    """bioimage-cpp with indices, where it is installed."""
+    if peers.module("bioimage_cpp") is None:
+        return []
+    return [Entrant(BIOIMAGE, peers.bioimage_indices(mask, sampling, threads), check)]
 
 
 def needed(name: str) -> None:

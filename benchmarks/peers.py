@@ -23,6 +23,7 @@ install = {
     "numba": "pip install numba",
     "diplib": "pip install diplib",
     "kornia": "pip install kornia",
+    "bioimage_cpp": "pip install bioimage-cpp",
     "torchmetrics": "pip install torchmetrics",
     "FastGeodis": "pip install FastGeodis --no-build-isolation (compiles; setuptools<75)",
     "cupy": "pip install cupy-cuda13x (or cupy-cuda12x)",
@@ -183,6 +184,25 @@ def diplib_transform(mask: np.ndarray, threads: int = 1) -> Callable[[], np.ndar
     diplib.SetNumberOfThreads(threads)
     image = diplib.Image(mask.astype(bool))
     return lambda: np.asarray(diplib.EuclideanDistanceTransform(image, "object", "separable"))
+
+
+def bioimage_indices(
+    mask: np.ndarray, sampling: float | Step | None = None, threads: int = 1
+) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    """Distances (float32) and indices by bioimage-cpp, into arrays that are there already."""
+    from bioimage_cpp.distance import distance_transform
+
+    distances = np.zeros(mask.shape, np.float32)
+    indices = np.zeros((mask.ndim, *mask.shape), np.int32)
+
+    def call() -> tuple[np.ndarray, np.ndarray]:
+        distance_transform(
+            mask, sampling, return_indices=True, distances=distances, indices=indices,
+            number_of_threads=threads,
+        )  # fmt: skip
+        return distances, indices
+
+    return call
 
 
 def diplib_signed(mask: np.ndarray, threads: int = 1) -> Callable[[], np.ndarray]:

@@ -27,6 +27,7 @@ PACKAGES = (
     "opencv-python-headless",
     "SimpleITK",
     "diplib",
+    "bioimage-cpp",
     "kornia",
     "torchmetrics",
     "FastGeodis",

@@ -32,7 +32,8 @@ HEADLINES = (
     "class maps, 256^3, five classes",
     "class maps, 2 x 128^3, 5 classes",
     "distance_transform_edt, 128^3 blobs",
-    "distance_transform_edt, 128^3 blobs, with indices",
+    "indices, 128^3 blobs, spacing 1",
+    "indices, 96^3 outside of lesions, spacing (.8, .46875, .46875)",
     "labels, subcortical",
     "boundary loss, forward + backward, B2 C5 128^3 float32",
 )

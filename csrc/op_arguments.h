@@ -1,6 +1,8 @@
 // The arguments of the signed maps and the losses: tensors unpacked into the structs of core/arguments.h, and checked.
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -67,7 +69,7 @@ inline LogitsTensor logits_of(const Tensor& input, const std::string& activation
   Tensor tensor = input;
   int64_t stride = input.numel() == 0 ? 0 : uniform(tensor);
   if (stride == 0) {
-    tensor = torch::stable::contiguous(input);
+    tensor = dense(input);
     stride = 1;
   }
   Logits logits{};
@@ -109,16 +111,28 @@ struct GradientTensors {
   Tensor gradient;
 };
 
+// Whether the logits lie side by side, in whatever order of their axes: then a tensor of the same strides is as large as they are.
+inline bool side_by_side(const Logits& logits) {
+  std::pair<int64_t, int64_t> axes[] = {{logits.image_stride, logits.images},
+                                        {logits.channel_stride, logits.channels},
+                                        {logits.voxel_stride, logits.voxels}};  // stride, size
+  std::sort(std::begin(axes), std::end(axes));
+  int64_t expected = 1;
+  for (const auto& [stride, size] : axes) {
+    if (size != 1 && stride != expected) return false;
+    expected *= size;
+  }
+  return true;
+}
+
 inline GradientTensors gradient_of(LogitsTensor logits, const std::string& activation) {
-  Tensor gradient = torch::stable::empty_like(logits.tensor);
-  for (int64_t a = 0; a < gradient.dim(); ++a)
-    if (gradient.size(a) > 1 && gradient.stride(a) != logits.tensor.stride(a)) {
-      // Overlapping or gapped logits: a dense copy has the gradient's strides.
-      logits = logits_of(torch::stable::contiguous(logits.tensor), activation);
-      gradient = torch::stable::empty_like(logits.tensor);
-      break;
-    }
-  return {logits, gradient};
+  if (!side_by_side(logits.logits)) {  // overlapping, or with gaps: a copy has the strides of empty_like, as the fake kernel says
+    Tensor copy = torch::stable::empty_like(logits.tensor);
+    torch::stable::copy_(copy, logits.tensor);
+    logits = logits_of(copy, activation);
+  }
+  const auto strides = logits.tensor.strides();
+  return {logits, empty_strided(sizes_of(logits.tensor), {strides.begin(), strides.end()}, logits.tensor.scalar_type(), logits.tensor)};
 }
 
 }  // namespace fastdist

@@ -20,8 +20,8 @@ struct Ops {
   static void edt_out(Tensor mask, int64_t ndim, std::vector<double> sampling, std::optional<Tensor> item_sampling,
                       bool squared, bool border, Tensor distances) {
     Backend backend(mask);
-    const Tensor in = torch::stable::contiguous(mask);
-    const auto per_image = contiguous(item_sampling);
+    const Tensor in = dense(mask);
+    const auto per_image = dense(item_sampling);
     const Batch batch = batch_of(in, ndim, "mask");
     const Spacing spacing = spacing_of(sampling, per_image, batch.images, ndim, "sampling");
     void* out = written(backend, distances, sizes_of(in), distance_types(squared, spacing), "distances", in);
@@ -32,8 +32,8 @@ struct Ops {
                               bool squared, bool border, Tensor distances, Tensor indices) {
     if (border) throw std::invalid_argument("border: expected False where indices are returned, got True");
     Backend backend(mask);
-    const Tensor in = torch::stable::contiguous(mask);
-    const auto per_image = contiguous(item_sampling);
+    const Tensor in = dense(mask);
+    const auto per_image = dense(item_sampling);
     const Batch batch = batch_of(in, ndim, "mask");
     const Spacing spacing = spacing_of(sampling, per_image, batch.images, ndim, "sampling");
     auto shape = sizes_of(in);
@@ -47,8 +47,8 @@ struct Ops {
   static void edt_labels_out(Tensor labels, int64_t ndim, std::vector<double> sampling, std::optional<Tensor> item_sampling,
                              bool squared, bool border, Tensor distances) {
     Backend backend(labels);
-    const Tensor in = torch::stable::contiguous(labels);
-    const auto per_image = contiguous(item_sampling);
+    const Tensor in = dense(labels);
+    const auto per_image = dense(item_sampling);
     const Batch batch = batch_of(in, ndim, "labels");
     const Spacing spacing = spacing_of(sampling, per_image, batch.images, ndim, "sampling");
     void* out = written(backend, distances, sizes_of(in), distance_types(squared, spacing), "distances", in);
@@ -61,8 +61,8 @@ struct Ops {
                               std::optional<double> clip, std::optional<double> empty, std::optional<double> full,
                               bool border, Tensor maps) {
     Backend backend(target);
-    const Tensor in = torch::stable::contiguous(target);
-    const auto known = contiguous(valid), per_image = contiguous(item_sampling);
+    const Tensor in = dense(target);
+    const auto known = dense(valid), per_image = dense(item_sampling);
     const auto shape = sizes_of(maps);
     if (shape.size() < 2) throw std::invalid_argument("maps: expected shape (images, maps, *space)");
     const Target what = target_of(in, known, layout, shape[1], first_class, ignore_index);
@@ -78,8 +78,8 @@ struct Ops {
                                                           std::string activation) {
     Backend backend(input);
     const LogitsTensor logits = logits_of(input, activation);
-    const Tensor phi = torch::stable::contiguous(maps), labels = torch::stable::contiguous(target);
-    const auto known = contiguous(valid);
+    const Tensor phi = dense(maps), labels = dense(target);
+    const auto known = dense(valid);
     const Target what = target_of(labels, known, layout, logits.logits.channels - first_class, first_class, ignore_index);
     check_maps(phi, what, logits.logits);
     return sums_of(backend, logits, phi, what, Spacing{});
@@ -91,9 +91,9 @@ struct Ops {
     Backend backend(input);
     const GradientTensors tensors = gradient_of(logits_of(input, activation), activation);
     const Logits& logits = tensors.logits.logits;
-    const Tensor phi = torch::stable::contiguous(maps), labels = torch::stable::contiguous(target);
-    const Tensor g = torch::stable::contiguous(grad_sums);
-    const auto known = contiguous(valid);
+    const Tensor phi = dense(maps), labels = dense(target);
+    const Tensor g = dense(grad_sums);
+    const auto known = dense(valid);
     const Target what = target_of(labels, known, layout, logits.channels - first_class, first_class, ignore_index);
     check_maps(phi, what, logits);
     check_grad_sums(g, what, logits);
@@ -110,8 +110,8 @@ struct Ops {
       std::optional<double> empty, std::optional<double> full, bool border) {
     Backend backend(input);
     const LogitsTensor logits = logits_of(input, activation);
-    const Tensor labels = torch::stable::contiguous(target);
-    const auto known = contiguous(valid), per_image = contiguous(item_sampling);
+    const Tensor labels = dense(target);
+    const auto known = dense(valid), per_image = dense(item_sampling);
     const Target what = target_of(labels, known, layout, logits.logits.channels - first_class, first_class, ignore_index);
     Tensor maps = backend.empty(shape_of_maps(what), sum_type(logits.logits));
     check_maps(maps, what, logits.logits);

@@ -10,7 +10,7 @@ class Cpu {
   explicit Cpu(const Tensor& on) : like_(on) {}
 
   Tensor empty(const std::vector<int64_t>& sizes, ScalarType type) const {
-    return torch::stable::new_empty(like_, torch::headeronly::IntHeaderOnlyArrayRef(sizes.data(), sizes.size()), type);
+    return fastdist::empty(sizes, type, like_);
   }
 
   // The pages of an output are asked for in one go.

@@ -1,6 +1,7 @@
 // The few helpers between LibTorch's stable ABI and the plain structs of the kernels.
 #pragma once
 
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -12,6 +13,7 @@
 
 #include "core/arguments.h"
 #include "core/metric.h"
+#include "core/out_of_memory.h"
 
 namespace fastdist {
 
@@ -70,9 +72,45 @@ inline Spacing spacing_of(const std::vector<double>& shared, const std::optional
   return spacing;
 }
 
-inline std::optional<Tensor> contiguous(const std::optional<Tensor>& tensor) {
+inline int32_t dtype_of(ScalarType type) {
+  return torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
+}
+
+inline int64_t bytes_of(const std::vector<int64_t>& sizes, ScalarType type) {
+  int64_t bytes = int64_t(aoti_torch_dtype_element_size(dtype_of(type)));
+  for (int64_t size : sizes) bytes *= size;
+  return bytes;
+}
+
+// A new tensor on the device of `like`. Torch's allocator by its shortest way: the op aten::empty_strided takes a
+// small loss longer than its kernels do.
+inline Tensor empty_strided(const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides, ScalarType type,
+                            const Tensor& like) {
+  int32_t device_type = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
+  AtenTensorHandle made = nullptr;
+  if (aoti_torch_empty_strided(int64_t(sizes.size()), sizes.data(), strides.data(), dtype_of(type), device_type,
+                               like.is_cpu() ? 0 : like.get_device(), &made) != AOTI_TORCH_SUCCESS)
+    throw OutOfMemory(bytes_of(sizes, type), like.is_cpu() ? "the CPU" : "cuda:" + std::to_string(like.get_device()));
+  return Tensor(made);
+}
+
+inline Tensor empty(const std::vector<int64_t>& sizes, ScalarType type, const Tensor& like) {
+  std::vector<int64_t> strides(sizes.size(), 1);
+  for (size_t a = sizes.size(); a-- > 1;) strides[a - 1] = strides[a] * (sizes[a] > 1 ? sizes[a] : 1);
+  return empty_strided(sizes, strides, type, like);
+}
+
+inline Tensor dense(const Tensor& tensor) {
+  if (tensor.is_contiguous()) return tensor;
+  Tensor copy = empty(sizes_of(tensor), tensor.scalar_type(), tensor);
+  torch::stable::copy_(copy, tensor);
+  return copy;
+}
+
+inline std::optional<Tensor> dense(const std::optional<Tensor>& tensor) {
   if (!tensor) return std::nullopt;
-  return torch::stable::contiguous(*tensor);
+  return dense(*tensor);
 }
 
 // An output of the caller's: contiguous, on the input's device, of the expected shape and one of the expected dtypes, and not

@@ -180,6 +180,7 @@ def main(arguments: list[str] | None = None) -> dict:
     patient = slices.load_patient(slices.HELD_OUT)
     prediction = predict(network, patient.images, device)
     report |= score(patient, prediction)
+    report["dice_of_shown_slice"] = picture.dice_of_shown_slice(prediction, patient.labels == 1)
 
     settings.out.mkdir(parents=True, exist_ok=True)
     file = settings.out / "lesions.png"
@@ -189,7 +190,8 @@ def main(arguments: list[str] | None = None) -> dict:
 
     print(f"{report['steps']} steps in {report['seconds']:.0f} s, of which the boundary loss")
     print(f"took {report['boundary_share']:.1%}. Held-out patient {slices.HELD_OUT}:")
-    print(f"  Dice {report['dice']:.3f}, HD95 {report['hd95_mm']:.1f} mm")
+    print(f"  Dice of the volume {report['dice']:.3f}, HD95 {report['hd95_mm']:.1f} mm")
+    print(f"  (Dice of the slice in the picture: {report['dice_of_shown_slice']:.3f})")
     print(f"  (a grey-value threshold fitted to the others: {report['threshold_dice']:.3f})")
     print(f"See {file}")
     return report

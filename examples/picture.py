@@ -25,7 +25,7 @@ LABEL, FOUND = "#ffb000", "#00c8ff"
 def draw(patient: Patient, prediction: Tensor, settings: argparse.Namespace, file: Path) -> None:
     """Draw the slice with most lesion pixels; `prediction` is bool (slices, H, W)."""
     truth = patient.labels == 1
-    index = int(truth.sum(dim=(1, 2)).argmax())
+    index = shown_slice(truth)
     rows, columns = brain_box(patient.images[index, 0])
     image = patient.images[index, 0, rows, columns].clamp(-2.5, 2.5)
     label, found = truth[index, rows, columns], prediction[index, rows, columns]
@@ -36,7 +36,7 @@ def draw(patient: Patient, prediction: Tensor, settings: argparse.Namespace, fil
     low, high = min(math.floor(signed.min().item()), -1), math.ceil(signed.max().item())
     slopes = TwoSlopeNorm(0.0, vmin=low, vmax=high)
 
-    figure, axes = plt.subplots(1, 4, figsize=(14.5, 5.1), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(14.5, 5.6), layout="constrained")
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
@@ -50,12 +50,28 @@ def draw(patient: Patient, prediction: Tensor, settings: argparse.Namespace, fil
     ticks = [low, 0, high // 2, high]
     below = axes[2].inset_axes((0.05, -0.07, 0.9, 0.035))
     figure.colorbar(shown, cax=below, orientation="horizontal", ticks=ticks)
-    score = evaluation.dice(found, label)
-    axes[3].set_title(f"prediction, label outlined: Dice {score:.2f}")
+    axes[3].set_title("prediction, label outlined\n" + scores(prediction, truth))
     paint(axes[3], found, FOUND)
     axes[3].contour(label.float(), levels=[0.5], colors=LABEL, linewidths=1.0)
     figure.savefig(file, dpi=130)
     plt.close(figure)
+
+
+def scores(prediction: Tensor, truth: Tensor) -> str:
+    """Dice of the slice that is drawn and of the volume: the former is no measure of the latter."""
+    volume, drawn = evaluation.dice(prediction, truth), dice_of_shown_slice(prediction, truth)
+    return f"Dice: this slice {drawn:.2f}, volume {volume:.2f}"
+
+
+def dice_of_shown_slice(prediction: Tensor, truth: Tensor) -> float:
+    """Dice of all of the slice that is drawn."""
+    index = shown_slice(truth)
+    return evaluation.dice(prediction[index], truth[index])
+
+
+def shown_slice(truth: Tensor) -> int:
+    """The slice with most lesion pixels."""
+    return int(truth.sum(dim=(1, 2)).argmax())
 
 
 def brain_box(image: Tensor) -> tuple[slice, slice]:

@@ -29,6 +29,8 @@ from __future__ import annotations
 
 import math
 
+from fastdist import checks
+
 ZERO = ("shifted", "unit", "inner", "midpoint", "none")
 NORMALIZE = ("none", "max", "diagonal")  # None stands for "none"
 
@@ -48,32 +50,25 @@ def resolve(
     >>> resolve("midpoint", clip=5, empty="diagonal")
     ('midpoint', 'none', 5.0, None, 0.0)
     """
-    if zero not in ZERO:
-        raise ValueError(f"zero: got {zero!r}, expected one of {ZERO}")
+    checks.choice("zero", zero, ZERO)
     if normalize is None:
         normalize = "none"
-    elif normalize not in NORMALIZE:
-        raise ValueError(f"normalize: got {normalize!r}, expected None or one of {NORMALIZE}")
+    checks.choice("normalize", normalize, NORMALIZE, "None or ")
     if clip is not None:
-        clip = _number("clip", clip)
+        clip = checks.number("clip", clip, "None or a number")
         if not 0 < clip < math.inf:
             raise ValueError(f"clip: got {clip}, expected None or a finite number > 0")
     return zero, normalize, clip, _constant("empty", empty), _constant("full", full)
 
 
-def _number(name: str, value: float) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {value!r}, expected a number") from None
-
-
 def _constant(name: str, value: float | str) -> float | None:
     if isinstance(value, str):
         if value != "diagonal":
-            raise ValueError(f'{name}: got {value!r}, expected a number or "diagonal"')
+            raise ValueError(
+                f'{name}: got {checks.shown(value)}, expected a number or "diagonal"'
+            )
         return None
-    number = _number(name, value)
-    if not -math.inf < number < math.inf:
-        raise ValueError(f'{name}: got {number}, expected a finite number or "diagonal"')
-    return number
+    constant = checks.number(name, value, 'a number or "diagonal"')
+    if not -math.inf < constant < math.inf:
+        raise ValueError(f'{name}: got {constant}, expected a finite number or "diagonal"')
+    return constant

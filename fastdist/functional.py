@@ -1,7 +1,6 @@
 """Losses as functions: what ``fastdist.losses`` calls, for those who keep no module.
 
-A loss here reads its target's layout off the shapes, checks every argument, calls one op for the
-sums and counts of each item and class, and reduces them.
+A loss here reads its target's layout off the shapes, checks every argument, and calls one op.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fastdist import checks, conventions, ops
+from fastdist import arrays, checks, conventions, memory, ops
 from fastdist.checks import Sampling
+from fastdist.loss_op import Call, distance_loss
 
 REDUCTIONS = ("mean", "sum", "none")
 _LOGITS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -22,6 +22,7 @@ _LOGITS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _Target = tuple[Tensor, Tensor | None, str, int, int | None]
 
 
+@memory.reported
 def boundary_loss(
     input: Tensor,
     target: Tensor,
@@ -76,9 +77,10 @@ def boundary_loss(
     batch : bool
         Add sums and voxel counts over the items before dividing one by the other; "none" then
         gives (C',).
-    spacing : float, sequence of float, or Tensor, optional
+    spacing : float, sequence of float, Tensor, or list of Tensor, optional
         Distance between neighbouring voxels: one number, one per axis in array order, or a
-        (B, ndim) tensor with one row per item on the input's device.
+        (B, ndim) tensor with one row per item on the input's device, or a list of its rows
+        (MONAI's ``batch.pixdim``).
     mask : Tensor, optional
         (B, *S) or (B, 1, *S); voxels where it is zero are ignored, like those of ``ignore_index``.
     dist_map : Tensor, optional
@@ -97,8 +99,9 @@ def boundary_loss(
     Returns
     -------
     Tensor
-        float64 for float64 input, else float32: half precision is read as it is and accumulated in
-        float32. An item without any known voxel scores 0 and has no gradient.
+        Plain, whatever subclass came (docs/arrays.md). float64 for float64 input, else float32:
+        half precision is read as it is and accumulated in float32. An item without any known voxel
+        scores 0 and has no gradient.
 
     Raises
     ------
@@ -124,8 +127,11 @@ def boundary_loss(
     activation = check_activation(sigmoid, softmax, other_act)
     check_reduction(reduction)
     convention = conventions.resolve(zero, normalize, clip, empty, full)
-    check_ignore_index(ignore_index)
-    _check_input(input)
+    ignore_index = check_ignore_index(ignore_index)
+    border, batch = checks.flag("border", border), checks.flag("batch", batch)
+    offset = checks.flag("offset", offset)
+    include_background = checks.flag("include_background", include_background)
+    input = _check_input(input)
     if input.shape[1] == 1:
         if softmax:
             _warn("single channel prediction, `softmax=True` ignored.")
@@ -138,16 +144,13 @@ def boundary_loss(
     checked = _target(input, target, mask, first_class, ignore_index)
     if other_act is not None:
         input = _activated(input, other_act, checked)
-    if dist_map is None:
-        sums, counts, perfect, _ = ops.boundary_loss(
-            input, *checked, activation, *geometry, *convention, border
-        )
-    else:
-        maps = _maps(input, dist_map, first_class)
-        sums, counts, perfect = ops.weighted_sums(input, maps, *checked, activation)
-    if offset:
-        sums = sums - perfect
-    return _reduce(sums, counts, reduction, batch)
+    maps = None if dist_map is None else _maps(input, dist_map, first_class)
+    call = Call(
+        *(input, maps, *checked, activation),
+        *(*geometry, *convention, border),
+        *(reduction, bool(batch), bool(offset)),
+    )
+    return distance_loss(call)
 
 
 def check_activation(
@@ -156,7 +159,8 @@ def check_activation(
     """The op's activation; an error for more than one of the three, or for what is no callable."""
     if other_act is not None and not callable(other_act):
         raise TypeError(f"other_act: got {type(other_act).__name__}, expected None or a callable")
-    if bool(sigmoid) + bool(softmax) + (other_act is not None) > 1:
+    sigmoid, softmax = checks.flag("sigmoid", sigmoid), checks.flag("softmax", softmax)
+    if sigmoid + softmax + (other_act is not None) > 1:
         raise ValueError(
             f"sigmoid, softmax, other_act: got {sigmoid}, {softmax}, {other_act}, "
             "expected at most one of the three"
@@ -166,29 +170,24 @@ def check_activation(
 
 def check_reduction(reduction: str) -> None:
     """A reduction MONAI knows."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction: got {reduction!r}, expected one of {REDUCTIONS}")
+    checks.choice("reduction", reduction, REDUCTIONS)
 
 
-def check_ignore_index(ignore_index: int | None) -> None:
-    """None or an integer."""
-    if ignore_index is not None and (
-        isinstance(ignore_index, bool) or not isinstance(ignore_index, int)
-    ):
-        raise TypeError(f"ignore_index: got {ignore_index!r}, expected None or an integer")
+def check_ignore_index(ignore_index: int | None) -> int | None:
+    """None or an integer of 64 bits, as Python's."""
+    if ignore_index is None:
+        return None
+    return checks.integer("ignore_index", ignore_index, "None or an integer")
 
 
-def _check_input(input: Tensor) -> None:
-    checks.image_tensor("input", input)
-    if input.dtype not in _LOGITS:
-        raise TypeError(
-            f"input: got dtype {input.dtype}, expected float16, bfloat16, float32 or float64"
-        )
+def _check_input(input: Tensor) -> Tensor:
+    input = checks.image_tensor("input", input, _LOGITS)
     if not 3 <= input.dim() <= 5 or input.shape[1] < 1:
         raise ValueError(
             f"input: got shape {tuple(input.shape)}, expected (B, C, *S) with at least one channel "
             "and 1 to 3 axes of space"
         )
+    return input
 
 
 def _target(
@@ -199,7 +198,7 @@ def _target(
     ignore_index: int | None,
 ) -> _Target:
     """The target's layout, which its shape and the input's number of channels decide."""
-    checks.image_tensor("target", target)
+    target = checks.image_tensor("target", target)
     _check_device("target", target, input)
     items, channels, *space = input.shape
     one_map = target.dim() == input.dim() - 1
@@ -236,13 +235,12 @@ def _target(
 def _valid(input: Tensor, mask: Tensor | None) -> Tensor | None:
     if mask is None:
         return None
-    checks.image_tensor("mask", mask)
+    mask = checks.image_tensor("mask", mask)
     _check_device("mask", mask, input)
     items, _, *space = input.shape
-    shape = tuple(mask.shape)
-    if shape not in ((items, *space), (items, 1, *space)):
+    if not checks.has_shape(mask, (items, *space), (items, 1, *space)):
         raise ValueError(
-            f"mask: got shape {shape} for input of shape {tuple(input.shape)}, "
+            f"mask: got shape {tuple(mask.shape)} for input of shape {tuple(input.shape)}, "
             f"expected {(items, *space)} or {(items, 1, *space)}"
         )
     if mask.dim() == input.dim():
@@ -262,6 +260,7 @@ def _activated(input: Tensor, other_act: Callable[[Tensor], Tensor], checked: _T
     output = other_act(input)
     if not isinstance(output, Tensor):
         raise TypeError(f"other_act: returned {type(output).__name__}, expected a torch.Tensor")
+    output = arrays.plain("other_act", output)
     if output.shape != input.shape or output.dtype not in _LOGITS:
         raise ValueError(
             f"other_act: returned shape {tuple(output.shape)} and dtype {output.dtype}, expected "
@@ -271,9 +270,7 @@ def _activated(input: Tensor, other_act: Callable[[Tensor], Tensor], checked: _T
 
 
 def _maps(input: Tensor, dist_map: Tensor, first_class: int) -> Tensor:
-    checks.image_tensor("dist_map", dist_map)
-    if not dist_map.is_floating_point():
-        raise TypeError(f"dist_map: got dtype {dist_map.dtype}, expected a floating dtype")
+    dist_map = checks.image_tensor("dist_map", dist_map, _LOGITS)
     _check_device("dist_map", dist_map, input)
     if dist_map.requires_grad:
         raise ValueError(
@@ -281,13 +278,13 @@ def _maps(input: Tensor, dist_map: Tensor, first_class: int) -> Tensor:
             "the loss has no gradient in its maps"
         )
     items, channels, *space = input.shape
-    shape = tuple(dist_map.shape)
-    if shape not in ((items, channels, *space), (items, channels - first_class, *space)):
+    taking_part = (items, channels - first_class, *space)
+    if not checks.has_shape(dist_map, (items, channels, *space), taking_part):
         raise ValueError(
-            f"dist_map: got shape {shape} for input of shape {tuple(input.shape)}, expected "
-            f"{(items, channels - first_class, *space)} or {tuple(input.shape)}"
+            f"dist_map: got shape {tuple(dist_map.shape)} for input of shape {tuple(input.shape)}, "
+            f"expected {taking_part} or {tuple(input.shape)}"
         )
-    if shape[1] == channels:
+    if dist_map.shape[1] == channels:
         dist_map = dist_map[:, first_class:]
     return dist_map.to(ops.accumulation_dtype(input))
 
@@ -298,18 +295,6 @@ def _check_device(name: str, tensor: Tensor, input: Tensor) -> None:
             f"{name}: got a tensor on {tensor.device} for input on {input.device}; "
             f"move it with {name}.to({str(input.device)!r})"
         )
-
-
-def _reduce(sums: Tensor, counts: Tensor, reduction: str, batch: bool) -> Tensor:
-    """Sums by counts, then over items and classes; nothing known, or nothing at all, gives 0."""
-    if batch:
-        sums, counts = sums.sum(0), counts.sum(0, keepdim=True)
-    else:
-        counts = counts.unsqueeze(1)
-    losses = sums / counts.clamp(min=1).to(sums.dtype)  # [B, C'] or [C']
-    if reduction == "none":
-        return losses
-    return losses.mean() if reduction == "mean" and losses.numel() else losses.sum()
 
 
 def _warn(message: str) -> None:

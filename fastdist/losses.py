@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,14 @@ class BoundaryLoss(nn.Module):
         super().__init__()
         functional.check_activation(sigmoid, softmax, other_act)
         functional.check_reduction(reduction)
-        functional.check_ignore_index(ignore_index)
+        for name, value in (
+            ("include_background", include_background),
+            ("to_onehot_y", to_onehot_y),
+            ("batch", batch),
+            ("border", border),
+            ("offset", offset),
+        ):
+            checks.flag(name, value)
         conventions.resolve(zero, normalize, clip, empty, full)
         self.include_background = include_background
         self.to_onehot_y = to_onehot_y
@@ -114,7 +121,7 @@ class BoundaryLoss(nn.Module):
         self.reduction = str(getattr(reduction, "value", reduction))  # MONAI's is an enumeration
         self.batch = batch
         self.spacing = _checked_spacing(spacing)
-        self.ignore_index = ignore_index
+        self.ignore_index = functional.check_ignore_index(ignore_index)
         self.zero = zero
         self.normalize = normalize
         self.clip = clip
@@ -190,7 +197,7 @@ def _checked_spacing(spacing: Sampling) -> Sampling:
     """Numbers are checked here as far as an unknown number of axes allows; tensors in the call."""
     if spacing is None or isinstance(spacing, Tensor):
         return spacing
-    if isinstance(spacing, float | int):
-        return checks.spacing_numbers(spacing, 1, "spacing")[0]
-    spacing = tuple(spacing)
-    return tuple(checks.spacing_numbers(spacing, len(spacing), "spacing"))
+    if isinstance(spacing, list | tuple) and any(isinstance(row, Tensor) for row in spacing):
+        return spacing
+    numbers = checks.spacing_numbers(spacing, None, "spacing")
+    return tuple(numbers) if isinstance(spacing, Iterable) else numbers[0]

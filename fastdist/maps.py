@@ -1,5 +1,8 @@
 """Distance transforms and signed distance maps of batches of images, for torch tensors.
 
+Subclasses such as MONAI's MetaTensor are taken as plain tensors, and plain tensors come back
+(docs/arrays.md).
+
 The last ``ndim`` axes are space, every axis before them is batch. Nothing here computes: arguments
 are checked and handed to ``torch.ops.fastdist.*``.
 """
@@ -12,13 +15,14 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from fastdist import checks, conventions, ops
+from fastdist import checks, conventions, memory, ops
 from fastdist.checks import Sampling
 
 _FLOATS = (torch.float32, torch.float64)
 _INTEGERS = (torch.int32, torch.int64)
 
 
+@memory.reported
 def edt(
     mask: Tensor,
     sampling: Sampling = None,
@@ -37,9 +41,10 @@ def edt(
     mask : Tensor
         (*batch, *S), any strides, bool, integer or floating. Any nonzero, NaN included, is
         foreground.
-    sampling : float, sequence of float, or Tensor, optional
+    sampling : float, sequence of float, Tensor, or list of Tensor, optional
         Distance between neighbouring voxels: one number, one per axis in array order, or a
-        (B, ndim) tensor on the mask's device with one row per entry of the first batch axis.
+        (B, ndim) tensor on the mask's device with one row per entry of the first batch axis, or a
+        list of its rows (MONAI's ``batch.pixdim``).
     ndim : int
         How many of the last axes are space: 1, 2 or 3.
     squared : bool
@@ -83,8 +88,10 @@ def edt(
     tensor([[0., 1., 2., 1.],
             [1., 2., 2., 1.]])
     """
-    checks.image_tensor("mask", mask)
-    checks.space_rank("mask", mask, ndim)
+    mask = checks.image_tensor("mask", mask)
+    ndim = checks.space_rank("mask", mask, ndim)
+    squared, border = checks.flag("squared", squared), checks.flag("border", border)
+    return_indices = checks.flag("return_indices", return_indices)
     geometry = checks.geometry(sampling, ndim, mask, mask.dim() - ndim)
     if not return_indices:
         if isinstance(out, tuple | list):
@@ -100,16 +107,17 @@ def edt(
     distances, indices = out
     dtype = _distance_dtype(dtype, mask, ndim, geometry, squared, distances)
     shape = tuple(mask.shape)
-    checks.output("out[0]", distances, shape, (dtype,), (mask, geometry[1]))
+    first = checks.output("out[0]", distances, shape, (dtype,), (mask, geometry[1]))
     integer = ops.index_dtype(shape[len(shape) - ndim :])
     integers = _INTEGERS if integer == torch.int32 else (torch.int64,)
-    checks.output("out[1]", indices, (ndim, *shape), integers, (mask, geometry[1], distances))
-    ops.edt_indices_out(mask, ndim, *geometry, squared, border, distances, indices)
-    ops.mark_written(distances)
-    ops.mark_written(indices)
+    second = checks.output("out[1]", indices, (ndim, *shape), integers, (mask, geometry[1], first))
+    ops.edt_indices_out(mask, ndim, *geometry, squared, border, first, second)
+    ops.mark_written(first)
+    ops.mark_written(second)
     return distances, indices
 
 
+@memory.reported
 def edt_labels(
     labels: Tensor,
     sampling: Sampling = None,
@@ -145,14 +153,16 @@ def edt_labels(
     >>> fastdist.edt_labels(torch.tensor([3, 3, 3, 0, 0, 7]), ndim=1)
     tensor([3., 2., 1., 1., 1., 1.])
     """
-    checks.image_tensor("labels", labels)
-    checks.space_rank("labels", labels, ndim)
+    labels = checks.image_tensor("labels", labels)
+    ndim = checks.space_rank("labels", labels, ndim)
+    squared, border = checks.flag("squared", squared), checks.flag("border", border)
     geometry = checks.geometry(sampling, ndim, labels, labels.dim() - ndim)
     return _transform(
         ops.edt_labels, ops.edt_labels_out, labels, ndim, geometry, squared, border, dtype, out
     )
 
 
+@memory.reported
 def signed_distance(
     mask: Tensor,
     sampling: Sampling = None,
@@ -206,8 +216,9 @@ def signed_distance(
     >>> fastdist.signed_distance(mask, ndim=1, zero="midpoint")
     tensor([ 1.5000,  0.5000, -0.5000, -1.5000, -2.5000, -1.5000, -0.5000,  0.5000])
     """
-    checks.image_tensor("mask", mask)
-    checks.space_rank("mask", mask, ndim)
+    mask = checks.image_tensor("mask", mask)
+    ndim = checks.space_rank("mask", mask, ndim)
+    border = checks.flag("border", border)
     convention = conventions.resolve(zero, normalize, clip, empty, full)
     shape = mask.shape
     batch_axes = len(shape) - ndim
@@ -223,6 +234,7 @@ def signed_distance(
     )
 
 
+@memory.reported
 def signed_distance_maps(
     labels: Tensor,
     num_classes: int,
@@ -275,9 +287,9 @@ def signed_distance_maps(
              [ 0.,  0.,  0.,  0.,  0.,  0.],
              [ 2.,  1.,  0., -1., -2.,  0.]]])
     """
-    checks.image_tensor("labels", labels)
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int | torch.SymInt):
-        raise TypeError(f"num_classes: got {num_classes!r}, expected an integer")
+    labels = checks.image_tensor("labels", labels)
+    num_classes = checks.integer("num_classes", num_classes)
+    onehot, border = checks.flag("onehot", onehot), checks.flag("border", border)
     if num_classes < 1:
         raise ValueError(f"num_classes: got {num_classes}, expected at least 1")
     layout, first_space = ("nonzero", 2) if onehot else ("labels", 1)
@@ -287,6 +299,7 @@ def signed_distance_maps(
         expected = "(B, C, *S)" if onehot else "(B, *S)"
         raise ValueError(
             f"labels: got shape {tuple(shape)}, expected {expected} with 1 to 3 axes of space"
+            + ("" if onehot else _channel_axis(shape))
         )
     if onehot and shape[1] != num_classes:
         raise ValueError(
@@ -295,13 +308,15 @@ def signed_distance_maps(
     if ignore_index is not None:
         if onehot:
             raise ValueError(
-                f"ignore_index: got {ignore_index} with onehot=True, expected None: "
+                f"ignore_index: got {checks.shown(ignore_index)} with onehot=True, expected None: "
                 "channels have no index to ignore"
             )
-        if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
-            raise TypeError(f"ignore_index: got {ignore_index!r}, expected None or an integer")
+        ignore_index = checks.integer("ignore_index", ignore_index, "None or an integer")
     convention = conventions.resolve(zero, normalize, clip, empty, full)
-    geometry = checks.geometry(sampling, ndim, labels, 1)
+    try:
+        geometry = checks.geometry(sampling, ndim, labels, 1)
+    except ValueError as error:
+        raise ValueError(f"{error}{'' if onehot else _channel_axis(shape)}") from None
     return _signed_maps(
         labels,
         layout,
@@ -332,9 +347,9 @@ def _transform(
     dtype = _distance_dtype(dtype, image, ndim, geometry, squared, out)
     if out is None:
         return functional(image, ndim, *geometry, squared, border, dtype)
-    checks.output("out", out, image.shape, (dtype,), (image, geometry[1]))
-    into(image, ndim, *geometry, squared, border, out)
-    ops.mark_written(out)
+    written = checks.output("out", out, image.shape, (dtype,), (image, geometry[1]))
+    into(image, ndim, *geometry, squared, border, written)
+    ops.mark_written(written)
     return out
 
 
@@ -356,13 +371,15 @@ def _signed_maps(
     if out is None:
         if dtype is None:
             dtype = torch.float32
-        elif dtype not in _FLOATS:
-            raise TypeError(f"dtype: got {dtype}, expected torch.float32 or torch.float64")
+        elif not isinstance(dtype, torch.dtype) or dtype not in _FLOATS:
+            raise TypeError(
+                f"dtype: got {checks.shown(dtype)}, expected torch.float32 or torch.float64"
+            )
         return ops.signed_maps(*arguments, num_maps, dtype).view(shape)
-    checks.output("out", out, shape, _FLOATS, (target, geometry[1]))
-    _same_dtype(dtype, out)
-    ops.signed_maps_out(*arguments, out.view(target.shape[0], num_maps, *shape[-ndim:]))
-    ops.mark_written(out)
+    written = checks.output("out", out, shape, _FLOATS, (target, geometry[1]))
+    _same_dtype(dtype, written)
+    ops.signed_maps_out(*arguments, written.view(target.shape[0], num_maps, *shape[-ndim:]))
+    ops.mark_written(written)
     return out
 
 
@@ -380,6 +397,8 @@ def _distance_dtype(
         name, dtype = "out", out.dtype
     else:
         name = "dtype"
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise TypeError(f"dtype: got {checks.shown(dtype)}, expected None or a torch.dtype")
     if dtype in _FLOATS:
         return dtype
     whole = squared and geometry[1] is None and all(step == 1 for step in geometry[0])
@@ -409,5 +428,12 @@ def _distance_dtype(
 
 
 def _same_dtype(dtype: torch.dtype | None, out: Tensor) -> None:
-    if dtype is not None and dtype != out.dtype:
-        raise ValueError(f"dtype: got {dtype} with out of {out.dtype}, expected the same or None")
+    if dtype is not None and (not isinstance(dtype, torch.dtype) or dtype != out.dtype):
+        raise ValueError(
+            f"dtype: got {checks.shown(dtype)} with out of {out.dtype}, expected the same or None"
+        )
+
+
+def _channel_axis(shape: Sequence[int]) -> str:
+    """What to say of class indices that seem to have a channel axis, (B, 1, *S)."""
+    return "; without the axis of channels: labels[:, 0]" if shape[1:2] == (1,) else ""

@@ -1,6 +1,7 @@
 """The ops: ``torch.ops.fastdist.*``, defined once, whoever implements them.
 
-Schemas, fake kernels, autograd formulas and vmap rules live here. The seven ops of ``PROVIDED`` are
+Schemas, fake kernels and vmap rules live here, the losses' own op and its
+derivatives in ``fastdist.loss_op``. The seven ops of ``PROVIDED`` are
 implemented by a provider (see ``fastdist.providers``); the functional forms of the four ``*_out``
 ops allocate their outputs here and call the provider through them. Names of shapes below: N images
 (the product of the batch axes), C channels of the logits, K = C - first_class maps, S the space.
@@ -41,6 +42,10 @@ SCHEMAS = {
         f"(Tensor input, {_TARGET}, str activation, {_GEOMETRY}, {_CONVENTION})"
         f" -> {_SUMS}, Tensor maps)"
     ),
+    "distance_loss": (
+        f"(Tensor input, Tensor? dist_map, {_TARGET}, str activation, {_GEOMETRY}, {_CONVENTION},"
+        " str reduction, bool batch, bool offset) -> (Tensor loss, Tensor divisor, Tensor maps)"
+    ),
     "edt": f"(Tensor mask, {_TRANSFORM}, ScalarType dtype) -> Tensor",
     "edt_indices": (
         f"(Tensor mask, {_TRANSFORM}, ScalarType dtype) -> (Tensor distances, Tensor indices)"
@@ -75,6 +80,7 @@ signed_maps_out = _fastdist.signed_maps_out.default
 weighted_sums = _fastdist.weighted_sums.default
 weighted_sums_backward = _fastdist.weighted_sums_backward.default
 boundary_loss = _fastdist.boundary_loss.default
+distance_loss = _fastdist.distance_loss.default
 edt = _fastdist.edt.default
 edt_indices = _fastdist.edt_indices.default
 edt_labels = _fastdist.edt_labels.default
@@ -202,7 +208,7 @@ torch.library.register_fake(
 )
 torch.library.register_fake("fastdist::boundary_loss", _fake_boundary_loss, lib=_library)
 
-# --- Autograd: distances of labels have no gradient; the sums have one, in the input only. -------
+# --- Autograd: distances of labels have no derivative; those of the losses are in `loss_op`. ------
 
 for _name in (
     *("edt", "edt_indices", "edt_labels", "signed_maps"),
@@ -210,75 +216,20 @@ for _name in (
 ):
     _library.impl(_name, torch.library.fallthrough_kernel, "Autograd")
 
-
-def _save_weighted_sums(ctx: Any, inputs: tuple, output: tuple) -> None:
-    input, maps, target, valid, *ctx.convention = inputs
-    ctx.mark_non_differentiable(*output[1:])
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(input, maps, target, valid)
-
-
-def _save_boundary_loss(ctx: Any, inputs: tuple, output: tuple) -> None:
-    input, target, valid = inputs[:3]
-    ctx.convention = inputs[3:7]  # layout, first_class, ignore_index, activation
-    ctx.mark_non_differentiable(*output[1:])
-    # Undefined gradients stay undefined: zeros for the maps would be as large as the maps.
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(input, output[3], target, valid)
-
-
-def _input_gradient(ctx: Any, grad_sums: Tensor | None) -> Tensor | None:
-    if grad_sums is None or not ctx.needs_input_grad[0]:
-        return None
-    input, maps, target, valid = ctx.saved_tensors
-    return weighted_sums_backward(grad_sums, input, maps, target, valid, *ctx.convention)
-
-
-def _weighted_sums_gradients(ctx: Any, grad_sums: Tensor | None, *others: Any) -> tuple:
-    return (_input_gradient(ctx, grad_sums), *[None] * 7)
-
-
-def _boundary_loss_gradients(ctx: Any, grad_sums: Tensor | None, *others: Any) -> tuple:
-    return (_input_gradient(ctx, grad_sums), *[None] * 14)
-
-
-def _refuse_double_backward(ctx: Any, grad: Tensor) -> None:
-    raise RuntimeError(
-        "fastdist: the boundary loss has no second derivative here; "
-        "call backward() or torch.autograd.grad() with create_graph=False"
-    )
-
-
-torch.library.register_autograd(
-    "fastdist::weighted_sums",
-    _weighted_sums_gradients,
-    setup_context=_save_weighted_sums,
-    lib=_library,
-)
-torch.library.register_autograd(
-    "fastdist::boundary_loss",
-    _boundary_loss_gradients,
-    setup_context=_save_boundary_loss,
-    lib=_library,
-)
-torch.library.register_autograd(
-    "fastdist::weighted_sums_backward", _refuse_double_backward, lib=_library
-)
-
 # --- vmap: the mapped axis becomes one more batch axis, or part of N. ----------------------------
 
 
-def _leading(tensor: Tensor, dim: int | None, size: int) -> Tensor:
+def leading(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     """The tensor with the mapped axis first; repeated along it where it is not mapped."""
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
-def _folded(tensor: Tensor | None, dim: int | None, size: int) -> Tensor | None:
+def folded(tensor: Tensor | None, dim: int | None, size: int) -> Tensor | None:
     """The tensor with the mapped axis folded into its first axis."""
-    return None if tensor is None else _leading(tensor, dim, size).flatten(0, 1)
+    return None if tensor is None else leading(tensor, dim, size).flatten(0, 1)
 
 
-def _unfolded(tensor: Tensor, size: int) -> Tensor:
+def unfolded(tensor: Tensor, size: int) -> Tensor:
     return tensor.unflatten(0, (size, tensor.shape[0] // size if size else 0))
 
 
@@ -293,8 +244,8 @@ def _vmap_edt(op: Callable, out_dims: int | tuple[int, int]) -> Callable:
         *rest: Any,
     ) -> tuple:
         size = info.batch_size
-        mask = _leading(mask, in_dims[0], size)
-        item_sampling = _folded(item_sampling, in_dims[3], size)
+        mask = leading(mask, in_dims[0], size)
+        item_sampling = folded(item_sampling, in_dims[3], size)
         return op(mask, ndim, sampling, item_sampling, *rest), out_dims
 
     return rule
@@ -305,13 +256,13 @@ def _vmap_images(op: Callable, tensors: tuple[int, ...], single: bool) -> Callab
 
     def rule(info: Any, in_dims: tuple, *arguments: Any) -> tuple:
         size = info.batch_size
-        folded = list(arguments)
+        parts = list(arguments)
         for position in tensors:
-            folded[position] = _folded(arguments[position], in_dims[position], size)
-        result = op(*folded)
+            parts[position] = folded(arguments[position], in_dims[position], size)
+        result = op(*parts)
         if single:
-            return _unfolded(result, size), 0
-        return tuple(_unfolded(part, size) for part in result), (0,) * len(result)
+            return unfolded(result, size), 0
+        return tuple(unfolded(part, size) for part in result), (0,) * len(result)
 
     return rule
 

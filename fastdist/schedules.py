@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fastdist import checks
+
 
 class _Schedule(nn.Module):
     """A weight that moves evenly from ``start`` to ``stop`` over ``epochs`` epochs, then stays."""
@@ -21,11 +23,9 @@ class _Schedule(nn.Module):
 
     def __init__(self, epochs: int, start: float, stop: float) -> None:
         super().__init__()
-        if isinstance(epochs, bool) or not isinstance(epochs, int):
-            raise TypeError(f"epochs: got {epochs!r}, expected an integer")
-        if epochs < 1:
+        self.epochs = checks.integer("epochs", epochs)
+        if self.epochs < 1:
             raise ValueError(f"epochs: got {epochs}, expected at least 1")
-        self.epochs = epochs
         self.start = start
         self.stop = stop
         self.register_buffer("alpha", torch.tensor(start, dtype=torch.float32))
@@ -42,10 +42,32 @@ class _Schedule(nn.Module):
 
     def combine(self, regional: Tensor, boundary: Tensor) -> Tensor:
         """``regional + alpha * boundary``."""
+        regional, boundary = _terms(regional, boundary)
         return regional + self.alpha * boundary
 
     def extra_repr(self) -> str:
         return f"epochs={self.epochs}, start={self.start}, stop={self.stop}"
+
+
+def _terms(regional: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor]:
+    """Two losses that can be added, without their subclasses; a number is as good."""
+    terms = []
+    for name, loss in (("regional", regional), ("boundary", boundary)):
+        if isinstance(loss, Tensor):
+            terms.append(checks.image_tensor(name, loss, checks.FLOATS))
+        else:
+            terms.append(torch.tensor(checks.number(name, loss, "a torch.Tensor")))
+    devices = {loss.device for loss in terms if loss.dim() or loss.device.type != "cpu"}
+    if len(devices) > 1:
+        raise ValueError(f"regional, boundary: got {devices}, expected tensors on one device")
+    try:
+        torch.broadcast_shapes(terms[0].shape, terms[1].shape)
+    except RuntimeError:
+        raise ValueError(
+            f"regional, boundary: got shapes {tuple(terms[0].shape)} and {tuple(terms[1].shape)}, "
+            "expected two that can be added"
+        ) from None
+    return terms[0], terms[1]
 
 
 class RebalanceSchedule(_Schedule):
@@ -83,14 +105,16 @@ class RebalanceSchedule(_Schedule):
     """
 
     def __init__(self, epochs: int, *, start: float = 1.0, floor: float = 0.01) -> None:
+        start, floor = checks.number("start", start), checks.number("floor", floor)
         if not 0 <= start <= 1:
             raise ValueError(f"start: got {start}, expected a number in [0, 1]")
         if not 0 <= floor <= start:
             raise ValueError(f"floor: got {floor}, expected a number in [0, start], start={start}")
-        super().__init__(epochs, float(start), float(floor))
+        super().__init__(epochs, start, floor)
 
     def combine(self, regional: Tensor, boundary: Tensor) -> Tensor:
         """``alpha * regional + (1 - alpha) * boundary``."""
+        regional, boundary = _terms(regional, boundary)
         return self.alpha * regional + (1 - self.alpha) * boundary
 
 
@@ -119,11 +143,12 @@ class IncreaseSchedule(_Schedule):
     """
 
     def __init__(self, epochs: int, *, start: float = 0.01, stop: float = 1.0) -> None:
+        start, stop = checks.number("start", start), checks.number("stop", stop)
         if not 0 <= start < math.inf:
             raise ValueError(f"start: got {start}, expected a number of at least 0")
         if not start <= stop < math.inf:
             raise ValueError(f"stop: got {stop}, expected a number of at least start={start}")
-        super().__init__(epochs, float(start), float(stop))
+        super().__init__(epochs, start, stop)
 
 
 class ConstantSchedule(_Schedule):
@@ -148,9 +173,10 @@ class ConstantSchedule(_Schedule):
     """
 
     def __init__(self, alpha: float = 0.01) -> None:
+        alpha = checks.number("alpha", alpha)
         if not 0 <= alpha < math.inf:
             raise ValueError(f"alpha: got {alpha}, expected a number of at least 0")
-        super().__init__(1, float(alpha), float(alpha))
+        super().__init__(1, alpha, alpha)
 
     def extra_repr(self) -> str:
         return f"alpha={self.start}"

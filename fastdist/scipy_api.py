@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fastdist import arrays, ops
+from fastdist import arrays, checks, memory, ops
+
+_NUMBERS = (*checks.IMAGES, torch.complex64, torch.complex128)
 
 
+@memory.reported
 def distance_transform_edt(
     input: Any,
     sampling: float | Sequence[float] | None = None,
@@ -26,9 +27,11 @@ def distance_transform_edt(
     Parameters
     ----------
     input : array
-        A NumPy array (or a list or number, which becomes one), a torch tensor, or anything with
-        DLPack, such as CuPy's and JAX's arrays; any strides and number of dimensions. The whole
-        array is one image. Any nonzero, NaN included, is foreground.
+        A NumPy array (or what NumPy makes one of: a list, a number, an xarray.DataArray), a torch
+        tensor, or anything with DLPack, such as CuPy's and JAX's arrays; any strides and number of
+        dimensions. The whole array is one image. Any nonzero, NaN included, is foreground.
+        Masked and dask's arrays and the images of SimpleITK and nibabel are refused: the error
+        says what to pass (docs/arrays.md).
     sampling : float or sequence of float, optional
         Distance between neighbouring elements, along all axes or along each.
     return_distances, return_indices : bool
@@ -43,8 +46,8 @@ def distance_transform_edt(
     Returns
     -------
     distances : array
-        float64, of the input's kind, on its device (float32 where JAX is told to know no float64).
-        inf where there is no zero at all.
+        float64, of the input's kind, on its device (float32 where JAX is told to know no float64;
+        a plain tensor for every subclass). inf where there is no zero at all.
     indices : array
         int32 (int64 where an axis exceeds it), of shape ``(input.ndim, *input.shape)``: the
         coordinates of the nearest zero; -1 where there is none. Among equally near ones it is
@@ -77,6 +80,8 @@ def distance_transform_edt(
     >>> distances, indices
     (array([2., 1., 0., 1.]), array([[2, 2, 2, 2]], dtype=int32))
     """
+    return_distances = checks.flag("return_distances", return_distances)
+    return_indices = checks.flag("return_indices", return_indices)
     _check_wishes(return_distances, return_indices, distances, indices)
     with arrays.stream_of(input):
         return _transform(input, sampling, return_distances, return_indices, distances, indices)
@@ -90,7 +95,8 @@ def _transform(
     distances: Any,
     indices: Any,
 ) -> Any:
-    image, kind = arrays.image(input)
+    image, kind = arrays.image("input", input)
+    image = checks.image_tensor("input", image, _NUMBERS)
     if image.dim() == 0:
         image = image[None]  # as SciPy does
     shape, ndim = tuple(image.shape), image.dim()
@@ -115,6 +121,8 @@ def _transform(
         into.append(tensor)
     if image.is_complex() or any(arrays.overlap(image, tensor) for tensor, _ in written):
         image = image != 0
+    if len(written) == 2 and arrays.overlap(written[0][0], written[1][0]):
+        raise ValueError("indices: shares memory with distances, expected its own")
     transform = ops.edt_indices_out if return_indices else ops.edt_out
     transform(image, ndim, steps, None, False, False, *into)
     for tensor, copy in written:
@@ -145,21 +153,14 @@ def _check_wishes(
 def _steps(sampling: float | Sequence[float] | None, ndim: int) -> list[float]:
     if sampling is None:
         return [1.0] * ndim
-    if isinstance(sampling, str) or not np.iterable(sampling):
-        given: list[Any] = [sampling] * ndim
-    else:
-        given = list(sampling)
-    if len(given) != ndim:
+    if isinstance(sampling, str):
+        raise ValueError(f"sampling: got {checks.shown(sampling)}, expected numbers")
+    given = checks.items(sampling)
+    if given is not None and len(given) != ndim:
         raise RuntimeError(
             f"sampling: got a sequence of length {len(given)}, expected the input's rank, {ndim}"
         )
-    try:
-        steps = [float(step) for step in given]
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"sampling: got {sampling!r}, expected numbers") from None
-    if not all(0 < step < math.inf for step in steps):
-        raise ValueError(f"sampling: got {sampling!r}, expected finite numbers > 0")
-    return steps
+    return checks.spacing_numbers(sampling if given is None else given, ndim, "sampling")
 
 
 def _given(
@@ -173,6 +174,8 @@ def _given(
     """The tensor to write for an output array, and what copies it there, if it has to be copied."""
     if not kind.owns(array):
         raise TypeError(f"{name}: got {type(array).__name__}, expected {kind.name}, as the input")
+    if isinstance(array, Tensor):
+        array = arrays.dense(name, array)
     if tuple(array.shape) != shape:
         raise RuntimeError(
             f"{name} array has wrong shape: got {tuple(array.shape)}, expected {shape}"

@@ -10,12 +10,15 @@ Python, and every torch from 2.10 on. Read from the environment:
 =====================  ==========================================================================
 FASTDIST_EXTENSION     ``0``: pure Python. ``1``: an error where it cannot be compiled.
                        ``auto`` (default): pure Python where there is no compiler
-FASTDIST_CUDA          ``0``, ``1`` or ``auto`` (default: with CUDA where there is an nvcc)
+FASTDIST_CUDA          ``0``, ``1``, ``auto`` (default: with CUDA where there is an nvcc), or
+                       ``keep``: as the library that is there; a first one with CUDA where
+                       there is a GPU as well
 TORCH_CUDA_ARCH_LIST   architectures to compile for (see cuda_toolkit.py)
 FASTDIST_TORCH_DIR     the torch package to compile against (see find_torch.py)
 CXX, FASTDIST_CXXFLAGS the compiler, and flags after ours
 CUDA_HOME              the CUDA toolkit
-MAX_JOBS               compilers run at once (default: the processors this process may use)
+MAX_JOBS               compilers run at once (default, and ``auto``: the processors this
+                       process may use)
 =====================  ==========================================================================
 
 Objects stay in build/objects; one is compiled anew when its source, a header that it read or its
@@ -149,7 +152,7 @@ def _plan(
     has_levels = machine.startswith("x86_64") and all(
         _accepts(compiler, flags) for flags in LEVELS.values()
     )
-    flags = COMMON + (SANITIZED if sanitize else OPTIMIZED)
+    flags = COMMON + (SANITIZED if sanitize else OPTIMIZED) + paths_left_out(torch, toolkit)
     flags += [f'-DFASTDIST_VERSION="{_version()}"', f'-DFASTDIST_TORCH_HEADERS="{torch.version}"']
     if not has_levels:
         _say(f"no x86-64 levels for {machine}: the baseline kernels serve alone")
@@ -187,6 +190,23 @@ def _plan(
     return steps
 
 
+def paths_left_out(torch: Torch, toolkit: cuda_toolkit.CudaToolkit | None = None) -> list[str]:
+    """Flags that keep the building machine's paths out of the library: its errors show them.
+
+    Torch's macros hold __FILE__, which is the path of the header or source as the compiler was
+    told it. The last of several that fit counts: torch may lie below the source tree.
+    """
+    short = {ROOT: "", torch.folder: "torch/"}
+    if toolkit is not None:
+        short[toolkit.root] = "cuda/"
+    # As spelled, and resolved: the compiler shortens paths of system headers that are links.
+    return [
+        f"-ffile-prefix-map={path}/={name}"
+        for folder, name in short.items()
+        for path in dict.fromkeys((folder, folder.resolve()))
+    ]
+
+
 def _for_nvcc(flags: list[str], compiler: list[str]) -> list[str]:
     """Our flags as nvcc takes them: the host compiler's own through -Xcompiler."""
     # Torch's stable headers then declare the current stream. Multiplications and additions are
@@ -198,7 +218,7 @@ def _for_nvcc(flags: list[str], compiler: list[str]) -> list[str]:
         if flag.startswith(("-std=", "-O", "-D")):
             own.append(flag)
         else:
-            own += ["-Xcompiler", flag]
+            own += ["-Xcompiler", flag.replace(",", "\\,")]  # nvcc splits at commas
     return own
 
 
@@ -222,7 +242,7 @@ def _link_flags(
 
 
 def _toolkit() -> cuda_toolkit.CudaToolkit | None:
-    wanted = cuda_toolkit.wanted()
+    wanted = cuda_toolkit.wanted(ROOT / LIBRARY)
     if wanted == "0":
         return None
     if not _sources(".cu"):
@@ -303,7 +323,12 @@ def _sources(suffix: str) -> list[Path]:
 
 
 def _jobs() -> int:
-    return max(1, int(os.environ.get("MAX_JOBS") or len(os.sched_getaffinity(0))))
+    asked = os.environ.get("MAX_JOBS", "").strip().lower() or "auto"
+    if asked == "auto":
+        return len(os.sched_getaffinity(0))
+    if not re.fullmatch("[0-9]+", asked) or int(asked) == 0:
+        raise ValueError(f"MAX_JOBS is {asked!r}: expected a whole number above 0, or auto")
+    return int(asked)
 
 
 def _version() -> str:

@@ -13,7 +13,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_ARCHITECTURES = "7.5 8.0 8.6 8.9 9.0 10.0 12.0+PTX"
+# Drivers translate PTX for GPUs that are newer than it and have no machine code here. That of 12.0
+# would leave out 11.0, and serve none that 10.0's does not.
+DEFAULT_ARCHITECTURES = "7.5 8.0 8.6 8.9 9.0 10.0+PTX 12.0"
 
 
 class ToolkitNotFoundError(RuntimeError):
@@ -22,25 +24,50 @@ class ToolkitNotFoundError(RuntimeError):
 
 @dataclass(frozen=True)
 class CudaToolkit:
-    """An nvcc and the folder of its static runtime."""
+    """An nvcc, the folder that it is installed in, and the one of its static runtime."""
 
     nvcc: Path
     version: str
     library_dir: Path
+    root: Path
 
     @property
     def flags(self) -> list[str]:
-        """What this nvcc can do besides: machine code for many GPUs, compressed to a third."""
+        """What this nvcc can do besides: machine code for many GPUs, compressed to a third.
+
+        nvcc 12.8 can do that too, but only drivers from 550 on read it, and CUDA 12 runs on 525.
+        """
         release = tuple(int(part) for part in re.findall(r"\d+", self.version))
-        return ["--compress-mode=size"] if release >= (12, 8) else []
+        return ["--compress-mode=size"] if release >= (13,) else []
 
 
-def wanted() -> str:
-    """``FASTDIST_CUDA``: ``"0"``, ``"1"`` or ``"auto"``."""
+def wanted(library: Path) -> str:
+    """``FASTDIST_CUDA`` as ``"0"``, ``"1"`` or ``"auto"``; `library` is the one that is built.
+
+    ``keep`` is ``"auto"`` where that library has CUDA kernels, or there is a GPU but no library
+    yet: what was built by another command is neither thrown away nor, at minutes of nvcc, added to.
+    """
     value = os.environ.get("FASTDIST_CUDA", "").strip().lower() or "auto"
-    if value not in ("0", "1", "auto"):
-        raise ValueError(f"FASTDIST_CUDA is {value!r}: expected 0, 1 or auto")
-    return value
+    if value not in ("0", "1", "auto", "keep"):
+        raise ValueError(f"FASTDIST_CUDA is {value!r}: expected 0, 1, auto or keep")
+    if value != "keep":
+        return value
+    kept = has_cuda(library) if library.is_file() else has_gpu()
+    return "auto" if kept else "0"
+
+
+def has_cuda(library: Path) -> bool:
+    """Whether a compiled library holds CUDA kernels: nvcc puts them into a section of their own."""
+    return b".nv_fatbin" in library.read_bytes()
+
+
+def has_gpu() -> bool:
+    """Whether the driver sees an NVIDIA GPU."""
+    try:
+        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False)
+    except OSError:
+        return False
+    return answer.returncode == 0
 
 
 def find_toolkit() -> CudaToolkit:
@@ -67,7 +94,7 @@ def find_toolkit() -> CudaToolkit:
         for folder in sorted(root.glob(archive)):
             if (folder / "libcudart_static.a").is_file():
                 version = release.group(1) if release else "unknown"
-                return CudaToolkit(nvcc, version, folder.resolve())
+                return CudaToolkit(nvcc, version, folder.resolve(), root)
     raise ToolkitNotFoundError(f"{nvcc} is there, but no libcudart_static.a under {root}")
 
 
@@ -83,8 +110,8 @@ def architecture_flags(toolkit: CudaToolkit) -> tuple[list[str], str]:
         kept = [name for name in names if _digits(name.removesuffix("+PTX")) in known]
         if not kept:
             raise RuntimeError(f"{toolkit.nvcc} knows none of {DEFAULT_ARCHITECTURES}")
-        if kept[-1] != names[-1]:
-            kept[-1] = kept[-1].removesuffix("+PTX") + "+PTX"  # newer GPUs then translate it
+        if not any(name.endswith("+PTX") for name in kept):
+            kept[-1] += "+PTX"  # newer GPUs then translate it
         names = kept
     flags: list[str] = []
     for name in names:

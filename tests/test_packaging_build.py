@@ -48,6 +48,23 @@ namespace fastdist::baseline { int64_t twice(int64_t x) { return 2 * x; } }
 #endif
 """
 
+TOOLKIT = "CudaToolkit(Path('nvcc'), '13.0', Path('.'), Path('.'))"
+
+# What `make demo` asks of nvcc on the way to a library; it notes what it was asked to compile.
+NVCC = """#!/bin/bash
+case "$*" in
+    *--version*) echo "Cuda compilation tools, release 13.0, V13.0.88";;
+    *-dryrun*) echo "#$ TOP=$(dirname "$0")/..";;
+    *--list-gpu-arch*) echo compute_90;;
+    *-c*)
+        echo "${@: -3:1}" >>"$(dirname "$0")/compiled"
+        echo 'int kernel() { return 1; }' |
+            g++ -fPIC -x c++ -c -o "${@: -1}" -
+        objcopy --add-section .nv_fatbin=/etc/hostname "${@: -1}"
+        : >"${@: -1}.d";;
+esac
+"""
+
 
 @pytest.fixture
 def tree(tmp_path) -> Path:
@@ -190,7 +207,7 @@ def test_asking_for_the_library_without_a_compiler_is_an_error(tree):
 @needs_compiler
 @pytest.mark.parametrize(
     ("wanted", "error"),
-    [("1", "FASTDIST_CUDA=1, but no nvcc was found"), ("maybe", "expected 0, 1 or auto")],
+    [("1", "FASTDIST_CUDA=1, but no nvcc was found"), ("maybe", "expected 0, 1, auto or keep")],
 )
 def test_cuda_that_cannot_be_had_is_an_error_that_says_why(tree, wanted, error):
     cuda = tree / "csrc" / "cuda"
@@ -249,6 +266,152 @@ def test_cuda_sources_compile_against_any_torch_and_without_a_gpu(tree):
     assert python(tree, audit).stdout.strip() == "[]"
 
 
+def with_cuda(tree: Path) -> Path:
+    """A kernel among the sources, and a toolkit beside them whose nvcc notes what it compiles."""
+    (tree / "csrc" / "cuda").mkdir()
+    (tree / "csrc" / "cuda" / "kernel.cu").write_text("__global__ void nothing() {}\n")
+    for folder in ("bin", "lib64"):
+        (tree / "toolkit" / folder).mkdir(parents=True)
+    nvcc = tree / "toolkit" / "bin" / "nvcc"
+    nvcc.write_text(NVCC)
+    nvcc.chmod(0o755)
+    archive = tree / "toolkit" / "lib64" / "libcudart_static.a"
+    subprocess.run(["ar", "rc", str(archive)], check=True)
+    return nvcc
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("before", "gpu", "compiles"),
+    [(None, False, False), (None, True, True), ("0", True, False), ("1", False, True)],
+)
+def test_keep_builds_with_cuda_as_the_library_that_is_there(tree, before, gpu, compiles):
+    nvcc = with_cuda(tree)
+    tool = nvcc.with_name("nvidia-smi")
+    tool.write_text(f"#!/bin/sh\nexit {int(not gpu)}\n")
+    tool.chmod(0o755)
+    here = {"CUDA_HOME": str(tree / "toolkit"), "PATH": f"{nvcc.parent}:{os.environ['PATH']}"}
+    log = nvcc.with_name("compiled")
+    if before is not None:
+        compiled(tree, **here, FASTDIST_CUDA=before)
+        log.unlink(missing_ok=True)
+        shutil.rmtree(tree / "build")  # so that a build with CUDA would have to compile again
+    for _ in range(2):
+        compiled(tree, **here, FASTDIST_CUDA="keep")
+    assert log.exists() == compiles
+    library = tree / "fastdist" / "_extension.so"
+    answer = python(tree, f"import cuda_toolkit; print(cuda_toolkit.has_cuda({library!r}))".replace(
+        "PosixPath", "__import__('pathlib').Path"))  # fmt: skip
+    assert answer.stdout.strip() == str(compiles)
+    compiled(tree, **here, FASTDIST_CUDA="auto")  # as `make test` builds
+    assert log.exists()
+
+
+@pytest.mark.parametrize(("given", "asked"), [({}, "keep"), ({"FASTDIST_CUDA": "1"}, "1")])
+def test_make_demo_keeps_the_library_that_is_there_unless_told_otherwise(tree, given, asked):
+    shutil.copy(ROOT / "Makefile", tree)
+    (tree / "scripts" / "make_env.sh").write_text('#!/bin/sh\necho "asked: $FASTDIST_CUDA"\n')
+    (tree / "scripts" / "make_env.sh").chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("FASTDIST", "MAKE"))}
+    answer = subprocess.run(
+        ["make", "demo", "PY=true"], cwd=tree, env=environment | given, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert f"asked: {asked}\n" in answer.stdout, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "jobs"), [("", None), ("auto", None), ("AUTO", None), ("1", 1), ("7", 7)]
+)
+def test_max_jobs_is_a_number_or_auto(tree, asked, jobs):
+    code = "import compile_extension as c; print(c._jobs())"
+    expected = jobs or len(os.sched_getaffinity(0))
+    assert python(tree, code, MAX_JOBS=asked).stdout.strip() == str(expected)
+
+
+@pytest.mark.parametrize("asked", ["many", "0", "-1", "1.5"])
+def test_any_other_max_jobs_is_an_error_that_names_it(tree, asked):
+    answer = python(tree, "import compile_extension as c; c._jobs()", MAX_JOBS=asked)
+    assert f"MAX_JOBS is '{asked}': expected a whole number above 0, or auto" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "flags"), [("12.6", []), ("12.9", []), ("13.0", ["--compress-mode=size"])]
+)
+def test_code_is_compressed_only_where_every_driver_can_read_it(tree, version, flags):
+    code = (
+        "from cuda_toolkit import *; from pathlib import Path;"
+        f"print({TOOLKIT.replace('13.0', version)}.flags)"
+    )
+    assert python(tree, code).stdout.strip() == str(flags)
+
+
+#: Compute capabilities of the GPUs that nvcc 13.0 knows; 13.0 stands for those that come.
+GPUS = [
+    *("7.5", "8.0", "8.6", "8.7", "8.8", "8.9", "9.0"),
+    *("10.0", "10.3", "11.0", "12.0", "12.1", "13.0"),
+]
+
+
+def runs(code: str, gpu: str) -> bool:
+    """Machine code runs on its own major version from its minor one on; PTX on all that follow."""
+    built, ptx, _ = code.partition("+PTX")
+    have, want = (tuple(map(int, name.split("."))) for name in (built, gpu))
+    return want >= have and (bool(ptx) or want[0] == have[0])
+
+
+@pytest.mark.parametrize("known", [GPUS, [g for g in GPUS if g < "9.9" and g[0] != "1"]])
+def test_every_gpu_finds_code_that_it_runs(tree, known):
+    listed = " ".join("compute_" + name.replace(".", "") for name in known)
+    code = (
+        "import cuda_toolkit; from cuda_toolkit import *; from pathlib import Path;"
+        f"cuda_toolkit._run = lambda *a: {listed!r}; print(architecture_flags({TOOLKIT})[1])"
+    )
+    built = python(tree, code).stdout.split()
+    assert [gpu for gpu in GPUS if not any(runs(name, gpu) for name in built)] == []
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
+def test_ptx_for_10_0_becomes_machine_code_for_11_0(tmp_path):
+    (tmp_path / "kernel.cu").write_text("__global__ void one(int* p) { *p = 1; }\n")
+    for command in (
+        "nvcc -arch=compute_100 -ptx -o kernel.ptx kernel.cu",
+        "ptxas -arch=sm_110 -o kernel.cubin kernel.ptx",
+    ):
+        if shutil.which(command.split()[0]) is None:
+            pytest.skip("no ptxas")
+        done = subprocess.run(
+            command.split(), cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        if "Unsupported gpu architecture" in done.stderr or "not defined for option" in done.stderr:
+            pytest.skip("an nvcc older than these GPUs")
+        assert done.returncode == 0, done.stderr
+
+
+PATHS = """
+extern "C" const char* fastdist_SOURCE() { return __FILE__; }
+#include "cpu/level.h"
+"""
+
+
+@needs_compiler
+def test_no_path_of_the_building_machine_is_in_the_library(tree):
+    source = tree / "csrc" / "cpu" / "kernels_baseline.cpp"
+    source.write_text(source.read_text() + PATHS)
+    header = "inline const char* fastdist_header() { return __FILE__; }\n"
+    (tree / "csrc" / "cpu" / "level.h").write_text("#pragma once\n" + LEVEL + header)
+    source.write_text(source.read_text() + "const char* fastdist_HEADER = fastdist_header();\n")
+    compiled(tree)
+    library = (tree / "fastdist" / "_extension.so").read_bytes()
+    assert b"csrc/cpu/kernels_baseline.cpp\0" in library  # what is left of them
+    assert b"csrc/cpu/level.h\0" in library
+    assert b"torch/include/torch/" in library  # torch's macros name their headers
+    import torch
+
+    for path in (tree, torch.__path__[0], ROOT, "site-packages"):
+        assert str(path).encode() not in library, path
+
+
 @pytest.mark.parametrize(
     ("asked", "flags"),
     [
@@ -260,7 +423,7 @@ def test_cuda_sources_compile_against_any_torch_and_without_a_gpu(tree):
 def test_architectures_come_from_the_environment(tree, asked, flags):
     code = (
         "from cuda_toolkit import *; from pathlib import Path;"
-        "print(architecture_flags(CudaToolkit(Path('nvcc'), '13.0', Path('.')))[0][1::2])"
+        f"print(architecture_flags({TOOLKIT})[0][1::2])"
     )
     assert python(tree, code, TORCH_CUDA_ARCH_LIST=asked).stdout.strip() == str(flags)
 
@@ -268,7 +431,7 @@ def test_architectures_come_from_the_environment(tree, asked, flags):
 def test_an_architecture_by_name_is_refused(tree):
     code = (
         "from cuda_toolkit import *; from pathlib import Path;"
-        "architecture_flags(CudaToolkit(Path('nvcc'), '13.0', Path('.')))"
+        f"architecture_flags({TOOLKIT})"
     )
     answer = python(tree, code, TORCH_CUDA_ARCH_LIST="Hopper")
     assert "TORCH_CUDA_ARCH_LIST holds 'Hopper'" in answer.stderr

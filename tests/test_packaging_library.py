@@ -99,6 +99,21 @@ def test_most_code_of_a_level_works_in_its_own_registers(wanted, register):
 
 
 @needs_library
+def test_no_path_of_the_building_machine_is_in_the_library():
+    import torch
+
+    held = LIBRARY.read_bytes()
+    for path in (ROOT, Path(torch.__path__[0]), Path.home(), "site-packages"):
+        text = str(path).encode()
+        found = [held[at : at + 120].split(b"\0")[0] for at in positions(held, text)]
+        assert not found, path
+
+
+def positions(held: bytes, text: bytes) -> list[int]:
+    return [match.start() for match in re.finditer(re.escape(text + b"/"), held)]
+
+
+@needs_library
 def test_the_library_asks_for_nothing_that_torch_2_10_does_not_have():
     if shutil.which("readelf") is None:
         pytest.skip("no readelf")

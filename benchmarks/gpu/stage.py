@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from benchmarks import inputs
 from benchmarks.gpu import clock as clocks
+from benchmarks.gpu import targets
 from benchmarks.gpu.clock import Clock, DeviceEntrant
 
 SHRINK = 16  # a rehearsal's axes are shorter by this factor
@@ -28,6 +30,19 @@ class Stage:
     @cached_property
     def clock(self) -> Clock:
         return clocks.Cuda() if self.device == "cuda" else clocks.Host()
+
+    @cached_property
+    def name(self) -> str:
+        """What the device calls itself: by that it is judged."""
+        return torch.cuda.get_device_name() if self.device == "cuda" else self.device
+
+    def floors(self, wanted: dict[str, float]) -> dict[str, float]:
+        return targets.floors(wanted, self.name)
+
+    @property
+    def slow_peers(self) -> bool:
+        """Whether those that compute on the CPU, for seconds, take part: FASTDIST_SLOW_PEERS=0."""
+        return os.environ.get("FASTDIST_SLOW_PEERS", "1") != "0"
 
     def size(self, shape: Sequence[int], least: int = 6) -> tuple[int, ...]:
         return tuple(max(least, n // SHRINK) if self.rehearsal else n for n in shape)

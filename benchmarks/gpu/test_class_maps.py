@@ -73,7 +73,7 @@ def _case(name, labels, classes, spacing, stage):
         "class maps",
         field,
         voxels,
-        {rivals.TUNED: 1},
+        stage.floors({rivals.TUNED: 1}),
         patience=3.0,
         details={**details, "oracle": "the CPU op", "bytes_moved": bytes_moved},
         missing=ours.missing("cupy", "exacta"),

@@ -29,21 +29,17 @@ int64_t pack_rows(const Image& image, const void* voxels, Element type, Predicat
   });
 }
 
-namespace {
-
-template <class Out>
-void fill(void* out, int64_t count, Out value) {
-  std::fill_n(static_cast<Out*>(out), count, value);
-}
-
 void fill_unreachable(void* out, Element type, int64_t count) {
+  const auto fill = [&](auto value) { std::fill_n(static_cast<decltype(value)*>(out), count, value); };
   switch (type) {
-    case Element::kF32: return fill(out, count, std::numeric_limits<float>::infinity());
-    case Element::kF64: return fill(out, count, std::numeric_limits<double>::infinity());
-    case Element::kI32: return fill(out, count, std::numeric_limits<int32_t>::max());
-    default: return fill(out, count, std::numeric_limits<int64_t>::max());
+    case Element::kF32: return fill(std::numeric_limits<float>::infinity());
+    case Element::kF64: return fill(std::numeric_limits<double>::infinity());
+    case Element::kI32: return fill(std::numeric_limits<int32_t>::max());
+    default: return fill(std::numeric_limits<int64_t>::max());
   }
 }
+
+namespace {
 
 template <class Out>
 void convert_squares(const void* squares, Arithmetic arithmetic, double factor, int64_t count, void* out) {
@@ -97,51 +93,34 @@ bool run(const Image& image, const Metric& metric, const Sources& sources, bool 
 void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element out_type, void* distances, void* indices,
          bool wide, Threads threads) {
   check_spacing(spacing, mask.images, "sampling");
-  const int ndim = int(mask.shape.size());
-  const Turned turned(mask.shape, indices == nullptr);  // which of several nearest zeros is named depends on the axes' order
+  const Turned turned(mask.shape);
   const Image& image = turned.image();
   const int64_t in_bytes = image.voxels * element_bytes(mask.type), out_bytes = image.voxels * element_bytes(out_type);
   for_each_image(mask.images, image.voxels, threads, [&](int64_t i, Threads here) {
+    const void* voxels = static_cast<const char*>(mask.data) + i * in_bytes;
     void* out = static_cast<char*>(distances) + i * out_bytes;
-    NearestOutput nearest;
     if (indices) {
-      nearest.ndim = ndim;
+      NearestOutput nearest;
       nearest.squared = options.squared;
       nearest.distance_type = out_type;
       nearest.distances = out;
       nearest.indices = static_cast<char*>(indices) + i * image.voxels * (wide ? 8 : 4);
       nearest.axis_stride = mask.images * image.voxels;
       nearest.wide = wide;
+      return nearest_sources(mask.shape, spacing.of(i), voxels, mask.type, nearest, here);
     }
     Buffer bits(image.bit_words() * 8);
-    const TurnedCopy voxels(turned, static_cast<const char*>(mask.data) + i * in_bytes, element_bytes(mask.type), here);
-    const int64_t set = pack_rows(image, voxels.data(), mask.type, Predicate::kNonzero, bits.as<uint64_t>(), here);
-    if (set == image.voxels && !options.border) {
-      fill_unreachable(out, out_type, image.voxels);
-      for (int a = 0; indices && a < ndim; ++a) {
-        if (wide) fill(static_cast<int64_t*>(nearest.indices) + a * nearest.axis_stride, image.voxels, int64_t(-1));
-        else fill(static_cast<int32_t*>(nearest.indices) + a * nearest.axis_stride, image.voxels, int32_t(-1));
-      }
-      return;
-    }
+    const TurnedCopy turned_voxels(turned, voxels, element_bytes(mask.type), here);
+    const int64_t set = pack_rows(image, turned_voxels.data(), mask.type, Predicate::kNonzero, bits.as<uint64_t>(), here);
+    if (set == image.voxels && !options.border) return fill_unreachable(out, out_type, image.voxels);
     const Metric metric = turned.metric(spacing.of(i), out_type == Element::kF64);
     Sources sources;
     sources.foreground = bits.as<uint64_t>();
     sources.one_sided = true;
     sources.border = options.border;
-    if (!indices) {
-      const TurnedResult result(turned, set == 0, element_bytes(out_type), out);
-      run(image, metric, sources, options.squared, out_type, result.data(), here);
-      result.finish(here);
-      return;
-    }
-    nearest.scale = metric.scale;
-    const bool whole = metric.arithmetic == Arithmetic::kU32 || metric.arithmetic == Arithmetic::kU64;
-    if (whole && key_layout(image, metric, &nearest)) {
-      transform(image, metric, sources, Result{Finish::kNearest, nullptr, nullptr, &nearest}, here);
-    } else {
-      nearest_by_search(image, spacing.of(i), bits.as<uint64_t>(), nearest, here);
-    }
+    const TurnedResult result(turned, set == 0, element_bytes(out_type), out);
+    run(image, metric, sources, options.squared, out_type, result.data(), here);
+    result.finish(here);
   });
 }
 

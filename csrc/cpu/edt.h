@@ -20,9 +20,12 @@ void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element 
 void edt_labels(const Batch& labels, const Spacing& spacing, EdtOptions options, Element out_type, void* distances,
                 Threads threads);
 
-// Nearest source by a plain search along every axis, for spacings and sizes that keys cannot hold (nearest.cpp).
-void nearest_by_search(const Image& image, const double* spacing, const uint64_t* foreground, const NearestOutput& out,
-                       Threads threads);
+// Distance of every voxel of one image to the nearest zero, and its coordinates (nearest.cpp).
+void nearest_sources(const std::vector<int64_t>& shape, const double* spacing, const void* voxels, Element type,
+                     const NearestOutput& out, Threads threads);
+
+// What a result is where there is nothing to measure to.
+void fill_unreachable(void* out, Element type, int64_t count);
 
 // Runs body(image, threads for it) for every image: images side by side where there are enough of them.
 template <class Body>

@@ -39,23 +39,61 @@ enum class Finish {
   kStore,    // squared distances in the arithmetic's own type
   kMapF32,   // values through the epilogue
   kMapF64,
-  kNearest,  // keys unpacked into distance and coordinates
 };
 
-// Where a key (squared distance, then the coordinates of the source, last axis first) is unpacked to.
+// Where distances to the nearest sources and the sources' coordinates go.
 struct NearestOutput {
-  int64_t ndim = 0;
-  int64_t image_voxels = 0;
-  uint8_t shift[64] = {};  // right shift of the coordinate on axis a
-  uint8_t bits[64] = {};
-  int squared_shift = 0;
   double scale = 1;
   bool squared = false;         // distances are wanted squared
   Element distance_type = Element::kF64;
-  void* distances = nullptr;    // of this image, or null
+  void* distances = nullptr;    // of this image
   void* indices = nullptr;      // axis 0's coordinates of this image
   int64_t axis_stride = 0;      // elements from one axis' coordinates to the next axis'
   bool wide = false;            // int64 indices instead of int32
+};
+
+// The passes that find nearest sources (kernels/sites.h) work on chunks of planes, each being the voxels of one place on the first
+// axis: whole planes one after the other, or kTile planes interleaved, [voxels of a plane][kTile].
+enum class Sum { kU32, kF64, kU64, kPair };  // which sums know their row: keys of three kinds, or pairs
+enum class RowType { k16, k32, k64 };        // of the rows that are remembered
+
+constexpr int kMostAxes = 64;
+constexpr int kSitePart = 128;  // voxels that are finished together
+constexpr int kSiteTiles = 4;  // of padded rows x kTile x 8 bytes: the workspace of a pass
+
+struct SitePass {
+  int64_t length, inner;        // voxels along the axis, and from one to the next
+  int64_t lines;                // along this axis in the chunk
+  const uint64_t* set;          // the first axis: [length][words], voxels whose bit is clear are sources
+  int64_t words;
+  int lanes;                    // planes that are interleaved: 1 or kTile
+  int64_t first_plane;          // of the chunk
+  int64_t plane, planes;        // elements from one plane of the chunk to the next, and their number
+  const void* first;            // the second axis: the rows of the first one, from which sums begin; readable kTile behind
+  double first_step, first_weight;
+  void* values;                 // of the chunk: sums, in place; readable kTile^2 elements behind
+  void* rows;                   // of the chunk: the row that serves each voxel
+  const void* cost;             // to row 0 of itself; costs lie before and behind
+  int bits;                     // of a row in a key
+  bool last;
+};
+
+struct SiteFinish {
+  int ndim;
+  int64_t length[kMostAxes];    // of the axes
+  int64_t step[kMostAxes];      // elements from one to the next along each
+  int axis[kMostAxes];          // their numbers in the output
+  const void* rows[kMostAxes];  // of the chunk
+  const void* values;           // of the chunk: sums
+  int bits;
+  double unshift;               // 2^-bits
+  bool small;                   // the chunk has less than 2^31 elements
+  bool stream;                  // write past the caches
+  int64_t first_voxel;          // of the chunk
+  int lanes, planes;            // as in SitePass; planes that exist
+  int64_t plane;                // voxels of a plane
+  int64_t voxels_of_part;       // voxels of the last two axes; of the last one, where planes of two axes are interleaved
+  const NearestOutput* out;
 };
 
 // Rows and the first column axis of one plane, from bits to results.
@@ -69,8 +107,6 @@ struct PlanePass {
   const void* cost;                 // of the column axis
   bool one_row;                     // no column axis: results are the row distances
   int64_t first_row;                // of this plane within the bit planes of the epilogue
-  int key_shift_x, key_shift_y;     // keys only: where the coordinates go; the squared distance starts at key_shift_d
-  int key_shift_d;
   int group;                        // tiles that are filled together: 1, 2 or 4
 };
 
@@ -79,10 +115,9 @@ struct AxisPass {
   int64_t width, rows, length;      // length: voxels along the axis
   int64_t words;
   const uint64_t* edges;            // [length + 1][rows][words], or null: one-sided
-  const void* source;               // squared distances or keys, [length][rows][width]
+  const void* source;               // squared distances, [length][rows][width]
   const void* cost;
   int64_t first_row;                // of this block of planes within the bit planes of the epilogue
-  int key_shift;                    // keys only
   int group;                        // tiles that are fetched together
 };
 
@@ -90,9 +125,7 @@ struct AxisPass {
 struct Sink {
   Finish finish;
   void* out;                        // same element order as the image, from the pass's own first voxel
-  int64_t first_voxel;              // position of that voxel in the image (for kNearest)
   const Epilogue* epilogue;
-  const NearestOutput* nearest;
   bool stream;                      // write past the caches
 };
 
@@ -120,6 +153,10 @@ struct KernelTable {
   // Indexed by Arithmetic.
   void (*plane[4])(const PlanePass&, const Sink&, int64_t first_group, int64_t last_group, void* workspace);
   void (*axis[4])(const AxisPass&, const Sink&, int64_t first_group, int64_t last_group, void* workspace);
+  // Nearest sources: indexed by RowType, and by Sum.
+  void (*sweep[3])(const SitePass&, int64_t first_word, int64_t last_word, void* workspace);
+  void (*site_pass[4][3])(const SitePass&, int64_t first_tile, int64_t last_tile, void* workspace);
+  void (*site_finish[4][3])(const SiteFinish&, int64_t first_part, int64_t last_part);
   // Over voxels [begin, end) of one image.
   void (*sums)(const SumsInput&, int64_t begin, int64_t end, double* sums);
   void (*gradient)(const SumsInput&, int64_t begin, int64_t end, const double* grad_sums, void* gradient);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -24,7 +25,8 @@ struct Threads {
     return {worth < 1 ? 1 : worth < count ? int(worth) : count};
   }
 
-  // body(begin, end) over chunks of [0, items); `grain` items to a chunk, handed out as threads become free.
+  // body(begin, end) over chunks of [0, items); `grain` items to a chunk, handed out as threads become free. A chunk for which
+  // a helping thread finds no memory is done again by the calling one: what only more threads need is no reason to fail.
   template <class Body>
   void loop(int64_t items, int64_t grain, const Body& body) const {
     const int64_t chunks = (items + grain - 1) / grain;
@@ -36,11 +38,23 @@ struct Threads {
     std::atomic<int64_t> next{0};
     std::exception_ptr failure;
     std::mutex failure_mutex;
-    auto work = [&] {
+    std::vector<int64_t> left;
+    left.reserve(size_t(used));
+    auto run = [&](int64_t chunk) {
+      const int64_t begin = chunk * grain;
+      body(begin, begin + grain < items ? begin + grain : items);
+    };
+    auto work = [&](bool helping) {
+      int64_t chunk = 0;
       try {
-        for (int64_t chunk; (chunk = next.fetch_add(1)) < chunks;) {
-          const int64_t begin = chunk * grain;
-          body(begin, begin + grain < items ? begin + grain : items);
+        while ((chunk = next.fetch_add(1)) < chunks) run(chunk);
+      } catch (const std::bad_alloc&) {
+        std::lock_guard<std::mutex> lock(failure_mutex);
+        if (helping) {
+          left.push_back(chunk);
+        } else {
+          if (!failure) failure = std::current_exception();
+          next.store(chunks);
         }
       } catch (...) {
         std::lock_guard<std::mutex> lock(failure_mutex);
@@ -51,13 +65,15 @@ struct Threads {
     std::vector<std::thread> helpers;
     helpers.reserve(size_t(used - 1));
     try {
-      for (int64_t t = 1; t < used; ++t) helpers.emplace_back(work);
-    } catch (const std::system_error&) {
-      // No more threads to be had: those that started, and this one, do the work.
+      for (int64_t t = 1; t < used; ++t) helpers.emplace_back(work, true);
+    } catch (...) {
+      // No more threads, or no memory for one: those that started, and this one, do the work. An exception that left here would
+      // find threads that nobody has joined, which ends the process.
     }
-    work();
+    work(false);
     for (auto& helper : helpers) helper.join();
     if (failure) std::rethrow_exception(failure);
+    for (int64_t chunk : left) run(chunk);
   }
 
   // A grain that gives each thread several chunks, so that an uneven image does not leave one waiting.

@@ -5,8 +5,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "../core/keys.h"
-
 namespace fastdist {
 
 Image::Image(const int64_t* sizes, int dims) : ndim(dims) {
@@ -41,12 +39,12 @@ int64_t group_tiles(int64_t length, int64_t size) {
 // w d^2 for every distance that a column pass can ask for.
 class CostTable {
  public:
-  CostTable(Arithmetic arithmetic, int64_t length, double weight, int shift) : memory_((padded_rows(length) + kBlock) * 8) {
+  CostTable(Arithmetic arithmetic, int64_t length, double weight) : memory_((padded_rows(length) + kBlock) * 8) {
     const int64_t count = padded_rows(length) + kBlock;
     for (int64_t d = 0; d < count; ++d) {
       switch (arithmetic) {
         case Arithmetic::kU32: memory_.as<uint32_t>()[d] = uint32_t(weight) * uint32_t(d) * uint32_t(d); break;
-        case Arithmetic::kU64: memory_.as<uint64_t>()[d] = (uint64_t(weight) * uint64_t(d) * uint64_t(d)) << shift; break;
+        case Arithmetic::kU64: memory_.as<uint64_t>()[d] = uint64_t(weight) * uint64_t(d) * uint64_t(d); break;
         case Arithmetic::kF32: memory_.as<float>()[d] = float(weight * double(d) * double(d)); break;
         case Arithmetic::kF64: memory_.as<double>()[d] = weight * double(d) * double(d); break;
       }
@@ -96,7 +94,7 @@ class Transform {
  public:
   Transform(const Image& image, const Metric& metric, const Sources& sources, const Result& result, Threads threads)
       : image_(image), metric_(metric), sources_(sources), result_(result), threads_(threads.for_voxels(image.voxels)),
-        arithmetic_(result.nearest ? Arithmetic::kU64 : metric.arithmetic), size_(size_of(arithmetic_)) {
+        arithmetic_(metric.arithmetic), size_(size_of(arithmetic_)) {
     height_ = image.ndim >= 2 ? image.shape[image.ndim - 2] : 1;
     planes_ = image.rows / height_;
     two_sided_ = !sources.one_sided;
@@ -106,7 +104,7 @@ class Transform {
     Buffer scratch;
     void* squares = nullptr;  // between passes
     if (image_.ndim >= 3) {
-      const int64_t out_size = result_.finish == Finish::kMapF32 ? 4 : result_.finish == Finish::kNearest ? 0 : 8;
+      const int64_t out_size = result_.finish == Finish::kMapF32 ? 4 : 8;
       const bool same = result_.finish == Finish::kStore || out_size == size_;
       if (same && result_.out_is_scratch) {
         squares = result_.out;
@@ -125,13 +123,10 @@ class Transform {
     const Finish finish = last ? result_.finish : Finish::kStore;
     void* out = last ? result_.out : squares;
     const int64_t size = finish == Finish::kMapF32 ? 4 : finish == Finish::kMapF64 ? 8 : size_;
-    if (finish != Finish::kNearest) out = static_cast<char*>(out) + first_voxel * size;
+    out = static_cast<char*>(out) + first_voxel * size;
     const bool stream = last && result_.out != squares && image_.voxels * size > kStreamBytes;
-    return {finish, out, first_voxel, result_.epilogue, result_.nearest, stream};
+    return {finish, out, result_.epilogue, stream};
   }
-
-  int key_shift(int axis) const { return result_.nearest ? result_.nearest->shift[axis] : 0; }
-  int cost_shift() const { return result_.nearest ? result_.nearest->squared_shift : 0; }
 
   // Edges of rows [begin, end) of one plane; `edges_y` has height + 1 rows and is null where it is not needed. Returns
   // whether there is any.
@@ -203,7 +198,7 @@ class Transform {
   }
 
   PlanePass plane_pass(int64_t plane, const PlaneEdges& edges, const CostTable& cost) const {
-    const int x = image_.ndim > 0 ? image_.ndim - 1 : 0, y = image_.ndim >= 2 ? x - 1 : 0;
+    const int x = image_.ndim > 0 ? image_.ndim - 1 : 0;
     PlanePass pass{};
     pass.width = image_.width;
     pass.height = height_;
@@ -216,9 +211,6 @@ class Transform {
     pass.cost = cost.data();
     pass.one_row = image_.ndim < 2;
     pass.first_row = plane * height_;
-    pass.key_shift_x = key_shift(x);
-    pass.key_shift_y = key_shift(y);
-    pass.key_shift_d = cost_shift();
     pass.group = plane_group();
     return pass;
   }
@@ -237,7 +229,7 @@ class Transform {
     const bool last = image_.ndim < 3;
     const int group = plane_group();
     const int64_t groups = (image_.width + group * kTile - 1) / (group * kTile);
-    const CostTable cost(arithmetic_, height_, image_.ndim >= 2 ? metric_.weight[image_.ndim - 2] : 1.0, cost_shift());
+    const CostTable cost(arithmetic_, height_, image_.ndim >= 2 ? metric_.weight[image_.ndim - 2] : 1.0);
     const auto kernel = kernels().plane[int(arithmetic_)];
     const int64_t bytes = workspace_bytes(height_, size_, group);
     auto run_plane = [&](int64_t plane, PlaneEdges& edges, Threads threads) {
@@ -275,7 +267,7 @@ class Transform {
     for (int a = axis + 1; a < image_.ndim - 1; ++a) inner_rows *= image_.shape[a];
     const int64_t length = image_.shape[axis], words = image_.words;
     const int64_t block_rows = length * inner_rows, block_voxels = block_rows * image_.width;
-    const CostTable cost(arithmetic_, length, metric_.weight[axis], cost_shift());
+    const CostTable cost(arithmetic_, length, metric_.weight[axis]);
     Buffer edges;
     if (column_edges()) edges.reserve((length + 1) * inner_rows * words * 8);
     const auto kernel = kernels().axis[int(arithmetic_)];
@@ -304,7 +296,6 @@ class Transform {
       pass.source = static_cast<char*>(squares) + block * block_voxels * size_;
       pass.cost = cost.data();
       pass.first_row = first_row;
-      pass.key_shift = key_shift(axis);
       pass.group = int(group);
       const Sink to = sink(axis == 0, squares, block * block_voxels);
       threads_.loop(groups, threads_.grain(groups), [&](int64_t begin, int64_t end) {
@@ -326,14 +317,6 @@ class Transform {
 };
 
 }  // namespace
-
-bool key_layout(const Image& image, const Metric& metric, NearestOutput* nearest) {
-  const KeyLayout layout = make_key_layout(image.shape, metric.weight, image.ndim);
-  std::copy_n(layout.shift, image.ndim, nearest->shift);
-  std::copy_n(layout.bits, image.ndim, nearest->bits);
-  nearest->squared_shift = layout.squared_shift;
-  return layout.fits;
-}
 
 bool transform(const Image& image, const Metric& metric, const Sources& sources, const Result& result, Threads threads) {
   if (image.voxels == 0) return true;

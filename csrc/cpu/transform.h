@@ -1,4 +1,4 @@
-// The exact distance transform of one image: bits in, squared distances, distances, signed values or indices out.
+// The exact distance transform of one image: bits in, squared distances, distances or signed values out.
 #pragma once
 
 #include <vector>
@@ -34,14 +34,10 @@ struct Result {
   Finish finish;
   void* out = nullptr;            // of the image
   const Epilogue* epilogue = nullptr;
-  const NearestOutput* nearest = nullptr;
   bool out_is_scratch = true;     // `out` may hold intermediate squares, where the sizes of the types agree
 };
 
 // False if there was nothing to measure to (no edge in a label image): the output is then undefined.
 bool transform(const Image& image, const Metric& metric, const Sources& sources, const Result& result, Threads threads);
-
-// Layout of a key of (squared distance, coordinates): false if it does not fit 61 bits.
-bool key_layout(const Image& image, const Metric& metric, NearestOutput* nearest);
 
 }  // namespace fastdist

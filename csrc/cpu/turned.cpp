@@ -59,8 +59,8 @@ void transpose(const void* from, int64_t rows, int64_t width, int64_t bytes, voi
 
 }  // namespace
 
-Turned::Turned(const std::vector<int64_t>& shape, bool may)
-    : turned_(may && worthwhile(shape)), image_(last_first(shape, turned_).data(), int(shape.size())) {}
+Turned::Turned(const std::vector<int64_t>& shape)
+    : turned_(worthwhile(shape)), image_(last_first(shape, turned_).data(), int(shape.size())) {}
 
 Metric Turned::metric(const double* spacing, bool float64) const {
   double steps[kMaxDims];

@@ -13,8 +13,8 @@ namespace fastdist {
 
 class Turned {
  public:
-  // `shape` of the image as it is given. It stays as it is unless it `may` be turned and that saves more than it costs.
-  explicit Turned(const std::vector<int64_t>& shape, bool may = true);
+  // `shape` of the image as it is given. It stays as it is unless turning it saves more than it costs.
+  explicit Turned(const std::vector<int64_t>& shape);
 
   explicit operator bool() const { return turned_; }
   const Image& image() const { return image_; }  // to be computed

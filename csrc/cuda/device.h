@@ -84,7 +84,9 @@ FASTDIST_LOAD_SHARED(int, "s32", "r")
 FASTDIST_LOAD_SHARED(int64_t, "s64", "l")
 #undef FASTDIST_LOAD_SHARED
 
-// Whether __viaddmin_u16x2() is an instruction; elsewhere it is a dozen.
+// Whether runs are relaxed in pairs: __viaddmin_u16x2() is one instruction (VIADDMNMX.U16x2) of sm_90, sm_100 and sm_103, and two
+// (VIADD.16x2, VIMNMX.U16x2) of sm_120: 25 instructions a row of a run, not 17. sm_110, which takes sm_100's PTX, and what is older
+// than sm_90 need a dozen.
 FASTDIST_DEVICE constexpr bool has_pairs() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   return true;

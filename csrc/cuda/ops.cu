@@ -43,7 +43,7 @@ class Gpu {
   Gpu& operator=(const Gpu&) = delete;
 
   Tensor empty(const std::vector<int64_t>& sizes, ScalarType type) const {
-    Tensor made = torch::stable::new_empty(like_, torch::headeronly::IntHeaderOnlyArrayRef(sizes.data(), sizes.size()), type);
+    Tensor made = fastdist::empty(sizes, type, like_);
     mark_written(made);
     return made;
   }

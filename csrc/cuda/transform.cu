@@ -7,6 +7,7 @@
 #include <string>
 
 #include "../core/keys.h"
+#include "../core/whole_steps.h"
 #include "kernels/label_edges.cuh"
 #include "kernels/search.cuh"
 #include "planes.h"
@@ -75,30 +76,33 @@ void search_nearest(const Passes& passes, const Batch& mask, const Spacing& spac
   a.width = image.width;
   a.words = image.words;
   a.spacings = spacing.per_image;
-  a.ndim = image.ndim;
-  int64_t step = 1;
-  for (int axis = 0; axis < image.ndim; ++axis) {
-    a.spacing[axis] = axis < int(spacing.shared.size()) ? spacing.shared[size_t(axis)] : 1.0;
-    a.shape[axis] = image.shape[axis];
-    a.rank_stride[axis] = step;
-    step *= image.shape[axis];
-  }
   const int64_t all = mask.images * image.voxels;
-  Nearest* buffers[2] = {context.array<Nearest>(all), context.array<Nearest>(all)};
-  const Grid grid{(all + kSearchThreads - 1) / kSearchThreads, kSearchThreads};
+  double* buffers[2] = {context.array<double>(all), context.array<double>(all)};
+  const Grid voxels{(all + kSearchThreads - 1) / kSearchThreads, kSearchThreads};
   a.result = buffers[0];
-  launch("search_start", search_start, grid, context.stream, a);
-  a.inner = 1;
-  for (int axis = image.ndim - 1; axis >= 0; --axis) {
+  launch("search_start", search_start, voxels, context.stream, a);
+  a.inner = image.voxels;
+  for (int axis = 0; axis < image.ndim; ++axis) {
     a.axis = axis;
     a.length = image.shape[axis];
+    a.inner /= a.length;
+    a.spacing = axis < int(spacing.shared.size()) ? spacing.shared[size_t(axis)] : 1.0;
     a.source = a.result;
     a.result = a.source == buffers[0] ? buffers[1] : buffers[0];
-    launch("search_axis", search_axis, grid, context.stream, a);
-    a.inner *= a.length;
+    const Grid columns{(all / a.length + 31) / 32, kSearchThreads};
+    launch("search_axis", search_axis, columns, context.stream, a);
   }
   a.source = a.result;
-  launch("search_finish", search_finish, grid, context.stream, a);
+  launch("search_distances", search_distances, voxels, context.stream, a);
+  a.place = reinterpret_cast<int64_t*>(buffers[0]);  // the squared distances have been used
+  a.found = reinterpret_cast<int64_t*>(buffers[1]);
+  for (int axis = image.ndim - 2; axis >= 0; --axis) {
+    a.axis = axis;
+    a.width = image.shape[axis + 1];
+    launch("search_follow", search_follow, voxels, context.stream, a);
+    launch("search_found", search_found, voxels, context.stream, a);
+    a.inner *= a.width;
+  }
 }
 
 template <class Word>
@@ -115,7 +119,8 @@ void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element 
   const Image image(mask.shape.data(), int(mask.shape.size()));
   if (mask.images * image.voxels == 0) return;
   const bool known = spacing.per_image == nullptr, float64 = out_type == Element::kF64;
-  const Metric metric = metric_of(image, spacing, float64);
+  Metric metric = metric_of(image, spacing, float64);
+  if (indices && known) make_commensurable(image.shape, spacing.shared.data(), int(spacing.shared.size()), &metric);
   Passes passes =
       passes_over(image, mask, spacing, metric, Kind::kUnsigned, options, out_type, distances, context);
   Planes planes = pack_masks(image, mask.data, mask.type, mask.images, options.border, context);

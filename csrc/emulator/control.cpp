@@ -37,11 +37,13 @@ FASTDIST_EXPORT const char* fastdist_emulator_set_schedule(const char* name, uin
 }
 
 FASTDIST_EXPORT void fastdist_emulator_reset_counters() {
+  const std::lock_guard<std::mutex> no_launch(emulator::launching);
   for (emulator::Counter* counter = emulator::counters; counter != nullptr; counter = counter->next) counter->value = 0;
 }
 
 // JSON: {"name": value, ...}
 FASTDIST_EXPORT const char* fastdist_emulator_counters() {
+  const std::lock_guard<std::mutex> no_launch(emulator::launching);
   std::map<std::string, uint64_t> sums;
   for (emulator::Counter* counter = emulator::counters; counter != nullptr; counter = counter->next)
     sums[counter->name] += counter->value;

@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -61,8 +60,7 @@ void run(const char* name, const Grid& grid, void (*call)(const void*), const vo
                 std::to_string(grid.shared_bytes) + " bytes of shared memory: the device has " + std::to_string(available));
   if (grid.blocks == 0) return;
 
-  static std::mutex one_at_a_time;
-  const std::lock_guard<std::mutex> lock(one_at_a_time);
+  const std::lock_guard<std::mutex> one_at_a_time(launching);
   const Settings settings = current_settings();
   Random random = random_of_next_launch(settings);
   const FaultHandlers handlers;

@@ -8,6 +8,9 @@
 #include <utility>
 
 namespace fastdist::emulator {
+
+std::mutex launching;
+
 namespace {
 
 constexpr std::pair<const char*, Order> kOrders[] = {

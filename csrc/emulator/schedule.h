@@ -9,10 +9,13 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <vector>
 
 namespace fastdist::emulator {
+
+extern std::mutex launching;  // held by a launch, and by whoever asks for what launches leave behind: counters
 
 enum class Order : uint8_t { kForward, kReverse, kShuffled };
 

@@ -22,13 +22,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
 
 import torch
 
-from fastdist import ops
+from fastdist import checks, ops
 from fastdist.providers import cuda, extension
 
 #: Name to module; the fastest provider first.
@@ -43,13 +44,13 @@ ENVIRONMENT_VARIABLE = "FASTDIST_PROVIDER"
 
 _active: str | None = None  # the chosen provider's name
 _registration: torch.library.Library | None = None  # its kernels, where they are Python functions
+_selecting = threading.RLock()  # one thread at a time changes them, and the dispatcher's table
 
 
 def module(name: str) -> ModuleType:
     """The provider's module; an unknown name is a ValueError that lists the known ones."""
     modules = ORDER | TEST_ONLY
-    if name not in modules:
-        raise ValueError(f"provider: got {name!r}, expected one of {', '.join(map(repr, modules))}")
+    checks.choice("provider", name, tuple(modules))
     return importlib.import_module(modules[name])
 
 
@@ -71,7 +72,11 @@ def available() -> list[str]:
 
 def current(device: torch.device | str = "cpu") -> str | None:
     """The name of the provider that answers for tensors on this device; None: nobody does."""
-    key = torch.device(device).type.upper()
+    try:
+        key = torch.device(device).type.upper()
+    except (RuntimeError, TypeError, ValueError, OverflowError):
+        got = checks.shown(device)
+        raise ValueError(f"device: got {got}, expected the name of a torch device") from None
     if key == "CPU":
         return _active
     return cuda.current() if key == "CUDA" else None
@@ -79,18 +84,22 @@ def current(device: torch.device | str = "cpu") -> str | None:
 
 def select(name: str) -> None:
     """Let this provider answer from now on; RuntimeError with the reason where it cannot."""
-    global _active, _registration
     provider = module(name)
     reason = provider.available()
     if reason is not None:
         raise RuntimeError(f"the provider {name!r} is not available: {reason}")
+    with _selecting:
+        _register(name, provider.IMPLEMENTATIONS, provider.DISPATCH_KEY)
+
+
+def _register(name: str, implementations: dict | None, key: str) -> None:
+    global _active, _registration
     cuda.choose(name)
     if name == _active:
         return
     if _registration is not None:
         _registration._destroy()
         _registration = None
-    implementations = provider.IMPLEMENTATIONS
     if implementations is not None:
         missing = [op for op in ops.PROVIDED if op not in implementations]
         if missing:
@@ -101,7 +110,7 @@ def select(name: str) -> None:
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
             for op in ops.PROVIDED:
                 kernel = implementations[op]
-                _registration.impl(op, kernel, provider.DISPATCH_KEY, allow_override=True)
+                _registration.impl(op, kernel, key, allow_override=True)
     _active = name
 
 

@@ -1,15 +1,18 @@
-"""make gpu-keep: copies the results of a GPU run into benchmarks/results/, to be committed.
+"""make gpu-keep: what the stages left behind, into benchmarks/results/, to be committed.
 
-Stage records go to benchmarks/results/gpu/<device>-<commit>/, benchmarks to benchmarks/results/.
-What was not measured on a GPU, or on sources nobody can name, is refused.
+    keep.py [FILE.tgz ...]      without files: all of RESULTS
+
+Of each stage the record goes to benchmarks/results/gpu/<device>-<commit>/<stage>.json, with what
+the profiler counted, and the benchmarks to benchmarks/results/. What was not measured on a GPU, or
+on sources nobody can name, is refused.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -40,49 +43,56 @@ def benchmark_objection(results: dict[str, Any]) -> str | None:
     return None
 
 
-def main() -> int:
-    source = results_folder()
+def main(files: list[str]) -> int:
+    archives = [Path(file) for file in files] or sorted(results_folder().glob("gpu-*.tgz"))
     refused = 0
     kept: list[Path] = []
-    for path in sorted(source.glob("*.json")):
-        record = _read(path)
+    for archive in archives:
+        found = _read(archive)
+        record = found.pop("record.json", {})
         reason = objection(record)
         if reason:
             refused += 1
-            print(f"refused: {path.name}: {reason}")
+            print(f"refused: {archive.name}: {reason}")
             continue
         machine = record["machine"]
         name = re.sub(r"[^a-z0-9]+", "-", f"{machine['device']} {machine['commit']}".lower())
-        kept.append(_copy(path, KEPT / "gpu" / name.strip("-") / path.name))
-    for path in sorted((source / "benchmarks").glob("*.json")):
-        reason = benchmark_objection(_read(path))
-        if reason:
-            refused += 1
-            print(f"refused: benchmarks/{path.name}: {reason}")
-        else:
-            kept.append(_copy(path, KEPT / path.name))
+        folder = KEPT / "gpu" / name.strip("-")
+        kept.append(_write(folder / f"{record['stage']}.json", record))
+        for path, content in found.items():
+            if not path.startswith("benchmarks/"):
+                kept.append(_write(folder / path, content))
+            elif reason := benchmark_objection(content):
+                refused += 1
+                print(f"refused: {archive.name}, {path}: {reason}")
+            else:
+                kept.append(_write(KEPT / Path(path).name, content))
     for path in kept:
         print(f"kept: {path.relative_to(ROOT)}")
-    if not kept and not refused:
-        print(f"no results in {source}")
+    if not archives:
+        print(f"no results in {results_folder()}")
     return 1 if refused or not kept else 0
 
 
-def _copy(source: Path, target: Path) -> Path:
-    """Copied whole; benchmarks of earlier runs that this one did not repeat stay in the file."""
+def _read(archive: Path) -> dict[str, Any]:
+    """The JSON files of a stage, by their paths in its archive."""
+    with tarfile.open(archive) as files:
+        return {
+            member.name: json.loads(files.extractfile(member).read())  # type: ignore[union-attr]
+            for member in files.getmembers()
+            if member.isfile() and member.name.endswith(".json")
+        }
+
+
+def _write(target: Path, content: dict[str, Any]) -> Path:
+    """Benchmarks of earlier runs that this one did not repeat stay in the file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = _read(source)
-    if target.exists() and "cases" in new:
-        new["cases"] = {**_read(target)["cases"], **new["cases"]}
-        target.write_text(json.dumps(new, indent=1) + "\n", encoding="utf-8")
-    else:
-        shutil.copyfile(source, target)
+    if target.exists() and "cases" in content:
+        before = json.loads(target.read_text(encoding="utf-8"))
+        content = {**content, "cases": {**before["cases"], **content["cases"]}}
+    target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return target
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

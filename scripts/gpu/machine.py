@@ -75,7 +75,8 @@ def sources() -> str:
     digest = hashlib.sha256()
     for folder in ("fastdist", "csrc"):
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and path.suffix not in (".so", ".pyc", ".txt"):
+            made = path.suffix in (".so", ".txt") or "__pycache__" in path.parts  # Numba's, too
+            if path.is_file() and not made:
                 digest.update(path.relative_to(ROOT).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,9 +1,11 @@
-"""A stage of `make gpu`: steps run one after the other, each recorded as soon as it is known.
+"""A stage of `make gpu`: steps in the order of what they yield, each recorded once it is known.
 
-``RESULTS/<stage>.json`` is written at the start, after every step and at the end, so that it tells
-the truth also when the stage is killed; ``RESULTS/<stage>-<step>.log`` is what the step printed.
+All that a stage leaves behind is one file, RESULTS/gpu-<stage>.tgz: `record.json`, and what each
+step printed and measured. It is written anew after every step, so that it tells the truth also when
+the stage is killed. A stage that is called again takes it up: what has passed on the same device
+and sources is not repeated, and within a step of tests no test that has.
 
-REHEARSE=1     on CPU tensors, without a GPU: says so in the file, and goes to a folder of its own
+REHEARSE=1     on CPU tensors, without a GPU: says so in the record, and goes to a folder of its own
 RESULTS=dir    default: build/gpu-results, or build/gpu-rehearsal
 """
 
@@ -16,9 +18,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +32,11 @@ import machine
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
 REHEARSAL = os.environ.get("REHEARSE", "") not in ("", "0")
-LIMIT = 450  # seconds a stage may take; less than eight minutes with all that ends it
+LIMIT = 510  # seconds after which nothing goes on; nine minutes with all that ends it
+LEAST = 15  # seconds: with less left than that, no step is begun
+#: What a step may have come to. A stage with one of the last two is to be called again.
+STATES = ("passed", "failed", "left out", "stopped", "not begun")
+SAME = ("device", "commit", "sources")  # of the machine, for a record to be taken up
 
 
 def results_folder() -> Path:
@@ -42,28 +50,30 @@ class Stage:
 
     def __init__(self, name: str, limit: float = LIMIT) -> None:
         self.name = name
-        self.folder = results_folder()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._deadline = time.monotonic() + limit
         self._start = time.monotonic()
-        self._child: subprocess.Popen[str] | None = None
+        self._deadline = self._start + limit
+        self._lock = threading.RLock()
+        self._children: set[subprocess.Popen[str]] = set()
+        self.archive = results_folder() / f"gpu-{name}.tgz"
+        self.folder = results_folder() / f".gpu-{name}"  # unpacked, while the stage runs
         self.record: dict[str, Any] = {
             "stage": name,
             "status": "running",
             "rehearsal": REHEARSAL,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": 0.0,
-            "machine": None,
+            "calls": 1,  # of this command, until all was done
+            "machine": machine.describe(),
             "steps": [],
         }
+        self._take_up()
         self._write()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._killed)
-        self.record["machine"] = machine.describe()
-        self._write()
         self._say("rehearsal on CPU tensors: says nothing about a GPU" if REHEARSAL else "")
         if not REHEARSAL and self.record["machine"].get("device") is None:
-            self.step_failed("gpu", "torch sees no CUDA device here; REHEARSE=1 rehearses without")
+            reason = "torch sees no CUDA device here; REHEARSE=1 rehearses without"
+            self.note("gpu", "failed", reason)
             sys.exit(self.finish())
 
     def run(
@@ -73,38 +83,54 @@ class Stage:
         *,
         limit: float | None = None,
         environment: dict[str, str] | None = None,
+        always: bool = False,
+        quiet: bool = False,
     ) -> dict[str, Any]:
-        """Run a command as a step, within what is left of the stage's time. Returns its record."""
-        left = self._deadline - time.monotonic()
-        if left < 1:
-            return self.leave_out(name, f"the stage's time was used up ({LIMIT} s)", failed=True)
-        step = {"step": name, "status": "running", "command": shlex.join(command)}
-        self.record["steps"].append(step)
-        self._write()
-        self._say(f"{name}: {step['command']}")
+        """Run a command as a step, within what is left of the stage's time. Returns its record.
+
+        `always`: also where it has passed before, because others need what it makes.
+        """
+        for earlier in self.record["steps"]:
+            if earlier["step"] == name and earlier["status"] == "passed" and not always:
+                return earlier
+        if self.left() < LEAST:
+            return self.note(name, "not begun", "the stage's time was used up")
+        step = self._add({"step": name, "status": "running", "command": shlex.join(command)})
+        self._say(f"{name}: {step['command'].splitlines()[0]}")
         start = time.monotonic()
-        exit_status = self._run(name, command, min(left, limit or left), environment or {})
+        allowed = min(self.left(), limit or LIMIT)
+        own_limit = limit is not None and limit <= self.left()
+        exit_status = self._run(name, command, allowed, environment or {}, quiet)
         step["exit"] = exit_status
         step["seconds"] = round(time.monotonic() - start, 1)
         step["status"] = "passed" if exit_status == 0 else "failed"
-        if exit_status is None:
-            step["status"], step["reason"] = "failed", f"still running after {step['seconds']} s"
+        if exit_status is None:  # a hang is a failure, the stage's own end is none
+            step["status"] = "failed" if own_limit else "stopped"
+            step["reason"] = f"still running after {step['seconds']} s"
         self._write()
+        if quiet:
+            self._say(f"{name}: {step['status']} in {step['seconds']} s")
         return step
 
     def pytest(
-        self, name: str, arguments: list[str], *, limit: float | None = None, **environment: str
+        self,
+        name: str,
+        arguments: list[str],
+        *,
+        module: str = "pytest",
+        limit: float | None = None,
+        quiet: bool = False,
+        **environment: str,
     ) -> dict[str, Any]:
-        """Run pytest as a step; each test is in ``<stage>-<step>.jsonl`` as soon as it is known."""
+        """Run pytest as a step; each test is in ``<step>.jsonl`` as soon as it is known."""
         cases = self.path(name, "jsonl")
-        cases.unlink(missing_ok=True)
         wanted = "FASTDIST_REHEARSE" if REHEARSAL else "FASTDIST_REQUIRE_CUDA"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        command += ["-p", "scripts.gpu.case_record", f"--junitxml={self.path(name, 'xml')}"]
+        command = [sys.executable, "-m", module, "-q", "-p", "no:cacheprovider"]
         step = self.run(
             name,
-            [*command, *arguments],
+            [*command, "-p", "scripts.gpu.case_record", *arguments],
             limit=limit,
+            quiet=quiet,
             environment={
                 wanted: "1",
                 "FASTDIST_CASES": str(cases),
@@ -112,50 +138,95 @@ class Stage:
                 **environment,
             },
         )
-        outcomes = [json.loads(line)["outcome"] for line in _lines(cases)]
-        step["tests"] = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
-        if step.get("exit") == 5:  # pytest's word for no test at all
-            step["reason"] = "no test was chosen"
-            if more_arguments():  # a choice of the caller's
-                step["status"] = "left out"
+        outcomes = {one["test"]: one["outcome"] for one in map(json.loads, _lines(cases))}
+        found = list(outcomes.values())
+        step["tests"] = {outcome: found.count(outcome) for outcome in sorted(set(found))}
+        if step.get("exit") == 5 and found:  # no test was left to run
+            step["status"] = "passed"
+        elif step.get("exit") == 5:
+            step["status"], step["reason"] = "failed", "no test was chosen"
+        if step["status"] == "passed" and "out of time" in found:
+            step["status"], step["reason"] = "stopped", "its budget was used up"
         self._write()
         return step
 
-    def leave_out(self, name: str, reason: str, failed: bool = False) -> dict[str, Any]:
+    def together(self, runs: Iterable[Callable[[], Any]], at_once: int) -> None:
+        """Run several steps side by side, each a process of its own; their output goes to files."""
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(lambda run: run(), runs))
+
+    def note(self, name: str, status: str, reason: str) -> dict[str, Any]:
         """Record a step that is not run, and why."""
-        step = {"step": name, "status": "failed" if failed else "left out", "reason": reason}
-        self.record["steps"].append(step)
-        self._say(f"{name}: {step['status']}: {reason}")
-        self._write()
-        return step
-
-    def step_failed(self, name: str, reason: str) -> None:
-        """Record a failure that no command's exit status tells."""
-        self.leave_out(name, reason, failed=True)
+        self._say(f"{name}: {status}: {reason}")
+        return self._add({"step": name, "status": status, "reason": reason})
 
     def finish(self) -> int:
-        """The stage's last word; returns its exit status."""
-        failed = [step["step"] for step in self.record["steps"] if step["status"] != "passed"
-                  and step["status"] != "left out"]  # fmt: skip
-        self.record["status"] = "failed" if failed else "passed"
+        """The stage's last word. Returns its exit status: 1 something failed, 3 unfinished."""
+        by_status = {state: [] for state in STATES}
+        for step in self.record["steps"]:
+            by_status[step["status"]].append(step["step"])
+        open_ = by_status["stopped"] + by_status["not begun"]
+        status = "failed" if by_status["failed"] else "unfinished" if open_ else "passed"
+        self.record["status"] = status
         self._write()
-        detail = f": {', '.join(failed)}" if failed else ""
-        self._say(f"{self.record['status']} in {self.record['seconds']:.0f} s{detail}; {self.file}")
-        return 1 if failed else 0
+        shutil.rmtree(self.folder)
+        for state in STATES[1:]:
+            if by_status[state]:
+                self._say(f"{state}: {', '.join(by_status[state])}")
+        again = "; call it again to go on" if open_ else ""
+        self._say(f"{status} in {self.record['seconds']:.0f} s{again}: {self.archive}")
+        return {"passed": 0, "failed": 1, "unfinished": 3}[status]
 
-    @property
-    def file(self) -> Path:
-        return self.folder / f"{self.name}.json"
+    def left(self) -> float:
+        """Seconds that the stage still has."""
+        return self._deadline - time.monotonic()
 
     def path(self, step: str, suffix: str) -> Path:
-        return self.folder / f"{self.name}-{step.replace(' ', '-')}.{suffix}"
+        return self.folder / f"{step.replace(' ', '-')}.{suffix}"
+
+    def log(self, step: str) -> str:
+        """What a step printed."""
+        return "\n".join(_lines(self.path(step, "log")))
+
+    def _take_up(self) -> None:
+        """Go on from an earlier call's record, unless its device or its sources were others."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        if not self.archive.exists():
+            return
+        with tarfile.open(self.archive) as archive:
+            archive.extractall(self.folder, filter="data")
+        earlier = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
+        now, then = self.record["machine"], earlier["machine"]
+        if earlier["rehearsal"] == REHEARSAL and all(now.get(k) == then.get(k) for k in SAME):
+            self.record |= {"calls": earlier["calls"] + 1, "steps": earlier["steps"]}
+            for step in self.record["steps"]:
+                if step["status"] == "running":  # it ended without a last word
+                    step["status"] = "stopped"
+            return
+        self._say("the results that are there are of another device or source: put aside")
+        self.archive.replace(self.archive.with_suffix(".before.tgz"))
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+
+    def _add(self, step: dict[str, Any]) -> dict[str, Any]:
+        """Into the record, in the place of an earlier one of that name."""
+        with self._lock:
+            steps = self.record["steps"]
+            names = [one["step"] for one in steps]
+            if step["step"] in names:
+                steps[names.index(step["step"])] = step
+            else:
+                steps.append(step)
+            self._write()
+        return step
 
     def _run(
-        self, name: str, command: list[str], limit: float, environment: dict[str, str]
+        self, name: str, command: list[str], limit: float, environment: dict[str, str], quiet: bool
     ) -> int | None:
         """The exit status; None where the command was ended for taking too long."""
         with open(self.path(name, "log"), "w", encoding="utf-8") as log:
-            self._child = subprocess.Popen(
+            child = subprocess.Popen(
                 command,
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
@@ -166,44 +237,43 @@ class Stage:
                 errors="replace",
                 start_new_session=True,  # so that its children end with it
             )
-            reader = threading.Thread(target=_copy, args=(self._child.stdout, log), daemon=True)
-            reader.start()
+            with self._lock:
+                self._children.add(child)
+            copy = threading.Thread(target=_copy, args=(child.stdout, log, quiet), daemon=True)
+            copy.start()
             try:
-                status: int | None = self._child.wait(limit)
+                status: int | None = child.wait(limit)
             except subprocess.TimeoutExpired:
                 status = None
-                self._end_child()
-            reader.join(5)
-            self._child = None
+                _end(child)
+            copy.join(5)
+            with self._lock:
+                self._children.discard(child)
         return status
-
-    def _end_child(self) -> None:
-        child = self._child
-        if child is None or child.poll() is not None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            os.killpg(child.pid, number)
-            try:
-                child.wait(5)
-                return
-            except subprocess.TimeoutExpired:
-                continue
 
     def _killed(self, number: int, frame: Any) -> NoReturn:
         self.record["status"] = "killed"
         self.record["reason"] = signal.Signals(number).name
         for step in self.record["steps"]:
             if step["status"] == "running":
-                step["status"] = "killed"
+                step["status"] = "stopped"
+        for child in list(self._children):
+            _end(child)
         self._write()
-        self._end_child()
+        shutil.rmtree(self.folder, ignore_errors=True)
         os._exit(128 + number)
 
     def _write(self) -> None:
-        self.record["seconds"] = round(time.monotonic() - self._start, 1)
-        draft = self.file.with_suffix(".new")
-        draft.write_text(json.dumps(self.record, indent=1) + "\n", encoding="utf-8")
-        draft.replace(self.file)
+        """The record, and the archive of all that is known."""
+        with self._lock:
+            self.record["seconds"] = round(time.monotonic() - self._start, 1)
+            text = json.dumps(self.record, indent=1) + "\n"
+            (self.folder / "record.json").write_text(text, encoding="utf-8")
+            draft = self.archive.with_suffix(".new")
+            with tarfile.open(draft, "w:gz", compresslevel=3) as archive:
+                for path in sorted(self.folder.rglob("*")):
+                    archive.add(path, path.relative_to(self.folder).as_posix(), recursive=False)
+            draft.replace(self.archive)
 
     def _say(self, text: str) -> None:
         if text:
@@ -218,30 +288,24 @@ def tool(name: str) -> str | None:
     return shutil.which(name)
 
 
-def more_arguments() -> list[str]:
-    """What was given on the command line: goes to pytest, or to the step's own program."""
-    return sys.argv[1:]
+def _end(child: subprocess.Popen[str]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            return
+        os.killpg(child.pid, number)
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            continue
 
 
-def chosen(steps: Iterable[str]) -> list[str]:
-    """The steps named by ``--only a,b``, which is taken off the command line; else all of them."""
-    if "--only" not in sys.argv[:-1]:
-        return list(steps)
-    place = sys.argv.index("--only")
-    wanted = sys.argv[place + 1].split(",")
-    del sys.argv[place : place + 2]
-    unknown = set(wanted) - set(steps)
-    if unknown:
-        sys.exit(f"--only: got {', '.join(sorted(unknown))}, expected some of {', '.join(steps)}")
-    return [step for step in steps if step in wanted]
-
-
-def _copy(source: Any, log: Any) -> None:
+def _copy(source: Any, log: Any, quiet: bool) -> None:
     for line in source:
         log.write(line)
         log.flush()
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        if not quiet:
+            sys.stdout.write(line)
+            sys.stdout.flush()
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-// What happens to the eight rows of squared distances that `columns` hands out: stored, mapped to values, or unpacked.
+// What happens to the eight rows of squared distances that `columns` hands out: stored, or mapped to values.
 #pragma once
 
 #include "tile.h"
@@ -113,54 +113,6 @@ struct Map {
   struct Numbers {
     V scale, inside_shift, outside_shift, clip;
   };
-};
-
-// Keys into distances and coordinates.
-struct Unpack {
-  const NearestOutput* nearest;
-  TilePlace place;
-  FASTDIST_INLINE void operator()(int64_t row, int vector, const Vec<uint64_t>* best, bool) const {
-    constexpr int lanes = kLanes<uint64_t>;
-    const int count = place.lanes(vector * lanes, lanes);
-    if (count == 0) return;
-    const NearestOutput n = *nearest;  // a copy: the compiler cannot know that the outputs do not overlap it
-    for (int k = 0; k < kBlock; ++k) {
-      if (row + k >= place.rows) return;
-      const int64_t to = place.out_begin + (row + k) * place.out_stride + vector * lanes;
-      unpack(n, best[k], to, count);
-    }
-  }
-
- private:
-  // The value of every lane, converted and stored; whole vectors in one go.
-  template <class Out, class V>
-  FASTDIST_INLINE static void store(V values, void* out, int64_t to, int count) {
-    constexpr int lanes = kLanes<uint64_t>;
-    alignas(64) Out converted[lanes];
-    for (int lane = 0; lane < lanes; ++lane) converted[lane] = Out(values[lane]);
-    Out* at = static_cast<Out*>(out) + to;
-    if (count == lanes) __builtin_memcpy(at, converted, sizeof(converted));
-    else for (int lane = 0; lane < count; ++lane) at[lane] = converted[lane];
-  }
-
-  FASTDIST_INLINE static void unpack(const NearestOutput& n, Vec<uint64_t> key, int64_t to, int count) {
-    const Vec<int64_t> squared = (Vec<int64_t>)(key >> n.squared_shift);
-    if (n.distance_type == Element::kI32) {
-      store<int32_t>(squared, n.distances, to, count);
-    } else if (n.distance_type == Element::kI64) {
-      store<int64_t>(squared, n.distances, to, count);
-    } else {
-      Vec<double> value = __builtin_convertvector(squared, Vec<double>);
-      value = n.squared ? value * (n.scale * n.scale) : square_root(value) * n.scale;
-      if (n.distance_type == Element::kF64) store<double>(value, n.distances, to, count);
-      else store<float>(value, n.distances, to, count);
-    }
-    for (int a = 0; a < int(n.ndim); ++a) {
-      const Vec<int64_t> coordinate = (Vec<int64_t>)(key >> n.shift[a] & ((uint64_t(1) << n.bits[a]) - 1));
-      if (n.wide) store<int64_t>(coordinate, n.indices, a * n.axis_stride + to, count);
-      else store<int32_t>(coordinate, n.indices, a * n.axis_stride + to, count);
-    }
-  }
 };
 
 }  // namespace fastdist::FASTDIST_LEVEL

@@ -40,21 +40,13 @@ template <class T>
 void plane(const PlanePass& pass, const Sink& sink, int64_t first_group, int64_t last_group, void* memory) {
   const int64_t words = words_per_row(pass.width), tile_size = padded_rows(pass.height) * kTile;
   const int64_t group_columns = int64_t(pass.group) * kTile;
-  const bool keys = sink.nearest != nullptr;
   Workspace<T> work(memory, pass.height);
   T* group = work.minima + tile_size;
   for (int64_t g = first_group; g < last_group; ++g) {
     const int64_t begin = g * group_columns;
     const int64_t tiles_left = (pass.width - begin + kTile - 1) / kTile;
     const int tiles = tiles_left < pass.group ? int(tiles_left) : pass.group;
-    if constexpr (__is_same(T, uint64_t)) {
-      if (keys)
-        for (int t = 0; t < tiles; ++t) fill_keys(pass, begin + t * kTile, group + t * tile_size);
-      else
-        fill_rows<T>(pass, begin, tiles, group);
-    } else {
-      fill_rows<T>(pass, begin, tiles, group);
-    }
+    fill_rows<T>(pass, begin, tiles, group);
     for (int t = 0; t < tiles; ++t) {
       const int64_t x = begin + t * kTile;
       T* tile = group + t * tile_size;
@@ -70,10 +62,6 @@ void plane(const PlanePass& pass, const Sink& sink, int64_t first_group, int64_t
         case Finish::kMapF64:
           if constexpr (!__is_same(T, float))
             plane_tile(pass, x, tile, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue, sink.stream});
-          break;
-        case Finish::kNearest:
-          place.out_begin += sink.first_voxel;
-          if constexpr (__is_same(T, uint64_t)) plane_tile(pass, x, tile, work, Unpack{sink.nearest, place});
           break;
       }
     }
@@ -100,12 +88,7 @@ void fetch_group(const AxisPass& pass, int64_t row, int64_t x, int tiles, T* gro
 }
 
 template <class T, class Each>
-void axis_tile(const AxisPass& pass, int64_t row, int64_t x, T* tile, Workspace<T>& work, const Each& finish, bool keys) {
-  if constexpr (__is_same(T, uint64_t)) {
-    if (keys)
-      for (int64_t z = 0; z < pass.length; ++z)
-        for (int k = 0; k < kTile; ++k) tile[z * kTile + k] += uint64_t(z) << pass.key_shift;
-  }
+void axis_tile(const AxisPass& pass, int64_t row, int64_t x, T* tile, Workspace<T>& work, const Each& finish) {
   const T* cost = static_cast<const T*>(pass.cost);
   const T* run = nullptr;
   if (pass.edges)
@@ -131,18 +114,14 @@ void axis(const AxisPass& pass, const Sink& sink, int64_t first_group, int64_t l
                       pass.rows * pass.words, (pass.first_row + row) * pass.words + (x >> 6)};
       switch (sink.finish) {
         case Finish::kStore:
-          axis_tile(pass, row, x, tile, work, Store<T>{static_cast<T*>(sink.out), place}, sink.nearest != nullptr);
+          axis_tile(pass, row, x, tile, work, Store<T>{static_cast<T*>(sink.out), place});
           break;
         case Finish::kMapF32:
-          axis_tile(pass, row, x, tile, work, Map<T, float>{static_cast<float*>(sink.out), place, sink.epilogue, sink.stream}, false);
+          axis_tile(pass, row, x, tile, work, Map<T, float>{static_cast<float*>(sink.out), place, sink.epilogue, sink.stream});
           break;
         case Finish::kMapF64:
           if constexpr (!__is_same(T, float))
-            axis_tile(pass, row, x, tile, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue, sink.stream}, false);
-          break;
-        case Finish::kNearest:
-          place.out_begin += sink.first_voxel;
-          if constexpr (__is_same(T, uint64_t)) axis_tile(pass, row, x, tile, work, Unpack{sink.nearest, place}, true);
+            axis_tile(pass, row, x, tile, work, Map<T, double>{static_cast<double*>(sink.out), place, sink.epilogue, sink.stream});
           break;
       }
     }

@@ -41,9 +41,7 @@ constexpr int32_t kNoEdge = 1 << 30;
 
 // Whole-number distances of the tile's voxels to the nearest voxel beyond an edge of the row, which has at least one. An
 // edge at e lies between the voxels e - 1 and e: voxel x is x - e + 1 steps from the voxel beyond an edge to its left.
-// `toward`, if wanted: the signed steps to that voxel; of two equally near ones to the left one.
-template <bool kToward = false>
-FASTDIST_INLINE void steps_to_edges(const RowEdges& edges, int64_t x, int32_t* steps, int32_t* toward = nullptr) {
+FASTDIST_INLINE void steps_to_edges(const RowEdges& edges, int64_t x, int32_t* steps) {
   using V = Vec<int32_t>;
   constexpr int lanes = kLanes<int32_t>;
   const int32_t left = edges.before == kNoneBefore ? kNoEdge : int32_t(x - edges.before + 1);
@@ -61,7 +59,6 @@ FASTDIST_INLINE void steps_to_edges(const RowEdges& edges, int64_t x, int32_t* s
       r = above != 0 ? floor_log2(above & -above) - k : r;
     }
     *reinterpret_cast<V*>(steps + v * lanes) = minimum(l, r);
-    if constexpr (kToward) *reinterpret_cast<V*>(toward + v * lanes) = l <= r ? -l : r;
   }
 }
 
@@ -140,35 +137,6 @@ FASTDIST_INLINE void fill_rows(const PlanePass& pass, int64_t x, int tiles, T* g
         const RowEdges edges = edges_around(row_edges - w, neighbours - w, begin);
         fill_row<T>(pass, edges, uint32_t(zero >> (begin & 63)) & 0xffff, begin, row);
       }
-    }
-  }
-}
-
-// Keys: (squared distance, column of the source, row). Among two equally near sources of a row the left one wins. Rows that
-// have keys are shorter than 2^30: longer ones do not fit.
-FASTDIST_INLINE void fill_keys(const PlanePass& pass, int64_t x, uint64_t* tile) {
-  const int64_t words = words_per_row(pass.width);
-  const uint64_t weight = uint64_t(pass.weight_x);
-  for (int64_t y = 0; y < pass.height; ++y) {
-    uint64_t* row = tile + y * kTile;
-    const RowEdges edges = edges_around(pass.edges_x + y * words, pass.neighbours + y * words, x);
-    const uint32_t zero = ~uint32_t(pass.foreground[y * words + (x >> 6)] >> (x & 63)) & 0xffff;
-    const bool no_edge = edges.inside == 0 && edges.before == kNoneBefore && edges.after == kNoneAfter;
-    if (no_edge && !(zero & 1)) {
-      for (int k = 0; k < kTile; ++k) row[k] = kFar<uint64_t>;
-      continue;
-    }
-    alignas(64) int32_t steps[kTile], toward[kTile];
-    steps_to_edges<true>(edges, x, steps, toward);
-    for (int k = 0; k < kTile; ++k) {
-      steps[k] = zero >> k & 1 ? 0 : steps[k];
-      toward[k] = zero >> k & 1 ? 0 : toward[k];
-    }
-    const uint64_t row_key = uint64_t(y) << pass.key_shift_y;
-    for (int k = 0; k < kTile; ++k) {
-      const uint64_t apart = uint64_t(uint32_t(steps[k]));
-      const uint64_t column = uint64_t(uint32_t(int32_t(x) + k + toward[k]));
-      row[k] = (apart * apart * weight << pass.key_shift_d) + (column << pass.key_shift_x) + row_key;
     }
   }
 }

@@ -88,6 +88,11 @@ FASTDIST_DEVICE void store_coordinate(const Finish& finish, int axis, int64_t co
   else static_cast<int32_t*>(finish.indices)[axis * finish.axis_stride + at] = int32_t(coordinate);
 }
 
+FASTDIST_DEVICE int64_t load_coordinate(const Finish& finish, int axis, int64_t at) {
+  return finish.wide ? static_cast<const int64_t*>(finish.indices)[axis * finish.axis_stride + at]
+                     : static_cast<const int32_t*>(finish.indices)[axis * finish.axis_stride + at];
+}
+
 FASTDIST_DEVICE void store_whole(const Finish& finish, bool none, int64_t value, int64_t at) {
   if (finish.type == Element::kI32) static_cast<int32_t*>(finish.out)[at] = none ? 0x7fffffff : int32_t(value);
   else static_cast<int64_t*>(finish.out)[at] = none ? 0x7fffffffffffffff : value;

@@ -1,5 +1,6 @@
-// Runs of 16 rows where every distance is short: two squared distances in the halves of a word, which an instruction of sm_90
-// relaxes at once. Half the anchors, and a row of a run costs less for 16 voxels than otherwise for 8 (docs/kernels.md).
+// Runs of 16 rows where every distance is short: two squared distances in the halves of a word, which one instruction of sm_90
+// and sm_100 relaxes at once, two of sm_120 and a dozen of sm_110. Half the anchors, and a row of a run costs less for 16 voxels
+// than otherwise for 8 (docs/kernels.md).
 //
 // A run is relaxed against the rows from one anchor's source to the next one's, as in runs.cuh. With d = y - i, what row i
 // offers to voxel k is f(i) + w (d + k)^2. best[k] is held less w (2 d k + k^2), so that all voxels of a run are offered the same,
