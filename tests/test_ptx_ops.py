@@ -15,8 +15,8 @@ pytestmark = [
     pytest.mark.skipif(extension.available() is not None, reason=str(extension.available())),
 ]
 
-#: How many floating numbers a result may be off where squared distances are no whole numbers. Of the
-#: maps half the spacing is taken off, and the rest divided: two roundings more.
+#: How many floating numbers a result may be off where squared distances are no whole numbers. Of
+#: the maps half the spacing is taken off, and the rest divided: two roundings more.
 STEPS = {"edt_labels, item spacing": 1, "maps, item spacing": 3}
 #: Which of two voxels is the nearer, where they differ by roundings alone, is the reference's word.
 BY_REFERENCE = ("edt, indices, any spacing", "edt, indices, item spacing")
