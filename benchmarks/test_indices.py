@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastdist
-from benchmarks import inputs, ours, peers
+from benchmarks import inputs, ours
 from benchmarks.contest import Case, Entrant
 from benchmarks.ours import BIOIMAGE, OURS, SCIPY
 
