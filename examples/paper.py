@@ -30,6 +30,7 @@ from examples.paper_training import Training
 
 DOCS = Path(__file__).parent.parent / "docs"
 JSON = DOCS / "paper.json"
+PAUSE_POLL = 2.0  # seconds between two looks at whether the pause is over
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -65,12 +66,12 @@ def pause_file(state: Path) -> Path:
     return state / "paused"
 
 
-def wait_while_paused(state: Path, bar: tqdm, seconds: float = 2.0) -> None:
+def wait_while_paused(state: Path, bar: tqdm) -> None:
     if not pause_file(state).exists():
         return
     bar.write("paused; go on with: python -m examples.ablation --paper --go-on")
     while pause_file(state).exists():
-        time.sleep(seconds)
+        time.sleep(PAUSE_POLL)
     bar.unpause()  # the time left is not reckoned from the pause
     bar.write("going on")
 
