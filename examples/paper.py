@@ -5,7 +5,7 @@
     python -m examples.ablation --paper --go-on         # ... and goes on
     python -m examples.ablation --paper --report-only   # finished runs into docs/, pages, pictures
 
-Stopped at any time, by Ctrl-C or otherwise, the same command goes on after the last epoch that was
+Stopped at any time, by Ctrl-C or `kill`, the same command goes on after the last epoch that was
 complete, with the same bits on one thread. Started twice, the second takes other runs. What is
 needed to go on is in --state; finished runs are put into docs/paper.json as they come.
 """
@@ -131,27 +131,37 @@ def train(run: Run, protocol: Protocol, settings: argparse.Namespace, bar: tqdm)
     path.unlink(missing_ok=True)
 
 
-def run_all(settings: argparse.Namespace, protocol: Protocol) -> Results:
+def missing(settings: argparse.Namespace, results: Results) -> list[Run]:
+    """The runs of the plan that nobody has finished, in order."""
+    done = paper_plan.finished(results)
+    runs = [run for run in paper_plan.planned(settings.tasks) if run not in done]
+    return [run for run in runs if not done_file(run, settings.state).exists()]
+
+
+def train_next(protocol: Protocol, settings: argparse.Namespace, bar: tqdm) -> bool:
+    """Train the first run that is missing and that no other process has; False: there is none."""
+    runs = missing(settings, folded(settings, protocol))
+    for run in runs:
+        with claimed(run, settings.state) as mine:
+            if mine and run in missing(settings, {"runs": []}):
+                bar.total = bar.n + len(runs) * protocol.epochs
+                bar.set_description(run.name)
+                train(run, protocol, settings, bar)
+                return True
+    return False
+
+
+def run_all(settings: argparse.Namespace, protocol: Protocol) -> None:
     """Train what is missing, run by run."""
     settings.device = str(lesions.find_device(settings.device))
-    runs = paper_plan.planned(settings.tasks)
-    missing = [run for run in runs if run not in paper_plan.finished(folded(settings, protocol))]
-    print(f"{len(missing)} of {len(runs)} runs to do on {settings.device}", flush=True)
+    left = len(missing(settings, folded(settings, protocol)))
+    planned = len(paper_plan.planned(settings.tasks))
+    print(f"{left} of {planned} runs to do on {settings.device}", flush=True)
     # Printed seldom where nobody looks: a log of 12 hours stays readable.
     seldom = 0.5 if os.isatty(2) else 60
-    length = protocol.epochs
-    bar = tqdm(total=len(missing) * length, unit="epoch", dynamic_ncols=True, mininterval=seldom)
-    with bar:
-        for run in missing:
-            with claimed(run, settings.state) as mine:
-                if mine and not done_file(run, settings.state).exists():
-                    bar.set_description(run.name)
-                    train(run, protocol, settings, bar)
-                    folded(settings, protocol)
-                else:  # another process has it
-                    bar.total -= length
-                    bar.refresh()
-    return folded(settings, protocol)
+    with tqdm(total=left, unit="epoch", dynamic_ncols=True, mininterval=seldom) as bar:
+        while train_next(protocol, settings, bar):
+            pass
 
 
 def main(arguments: list[str], protocol: Protocol | None = None) -> None:
