@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from examples import lesions, paper_plan
+from examples import lesions, paper_pictures, paper_plan, paper_report
 from examples.paper_plan import Protocol, Results, Run
 from examples.paper_training import Training
 
@@ -111,14 +111,24 @@ def folded(settings: argparse.Namespace, protocol: Protocol) -> Results:
     return after
 
 
+def publish(settings: argparse.Namespace, protocol: Protocol) -> None:
+    """Put what is finished into the results file and, if it is the one in docs/, into the page."""
+    results = folded(settings, protocol)
+    if settings.results.resolve() == JSON.resolve():
+        paper_report.publish(results)
+        paper_pictures.draw_made()
+        paper_pictures.draw(results)
+
+
 def train(run: Run, protocol: Protocol, settings: argparse.Namespace, bar: tqdm) -> None:
     """One run to its end, a checkpoint after each epoch."""
     training = Training(run, protocol, torch.device(settings.device))
     path = checkpoint(run, settings.state)
     if path.exists():
         training.resume(path)
-        bar.update(training.epoch)
-        bar.unpause()
+        # Not counted as done in no time, or the time left would be too short.
+        bar.initial += training.epoch
+        bar.n += training.epoch
     while not training.done:
         training.train_epoch(lambda: wait_while_paused(settings.state, bar))
         training.save(path)
@@ -147,6 +157,7 @@ def train_next(protocol: Protocol, settings: argparse.Namespace, bar: tqdm) -> b
                 bar.total = bar.n + len(runs) * protocol.epochs
                 bar.set_description(run.name)
                 train(run, protocol, settings, bar)
+                publish(settings, protocol)
                 return True
     return False
 
@@ -176,4 +187,4 @@ def main(arguments: list[str], protocol: Protocol | None = None) -> None:
         if not settings.report_only:
             torch.set_num_threads(1)  # a run is repeatable, and other cores stay free
             run_all(settings, protocol)
-        folded(settings, protocol)
+        publish(settings, protocol)

@@ -29,6 +29,7 @@ GAP = 2
 MADE_TRAINING, MADE_VALIDATION, MADE_TEST = 2000, 48, 300
 # Synthetic training data are of the run's seed, which is small; these are of none.
 VALIDATION_SEED, TEST_SEED = 1001, 1002
+SHOWN = 1  # the number of the reported slice that is drawn
 MADE_STEPS = 23  # in an epoch: as many as on real lesions with 26 left out
 Scores = dict[str, Any]
 
@@ -41,7 +42,6 @@ class Data(NamedTuple):
     steps: int  # batches in an epoch
     validate: Callable[[UNet], Scores]
     test: Callable[[UNet], Scores]
-    shown: Callable[[UNet], Tensor]  # (H, W) bool: the prediction of the slice that is drawn
 
 
 @torch.no_grad()
@@ -99,11 +99,7 @@ def real(held_out: str, batch: int, device: torch.device) -> Data:
     def test(network: UNet) -> Scores:
         return score_volume(predict(network, patient.images), patient.labels == 1, patient.spacing)
 
-    def shown(network: UNet) -> Tensor:
-        index = int((patient.labels == 1).sum(dim=(1, 2)).argmax())
-        return predict(network, patient.images[index : index + 1])[0]
-
-    return Data(images, labels, len(images) // batch, validate, test, shown)
+    return Data(images, labels, len(images) // batch, validate, test)
 
 
 def made(held_out: str, seed: int, device: torch.device) -> Data:
@@ -128,10 +124,17 @@ def made(held_out: str, seed: int, device: torch.device) -> Data:
     def test(network: UNet) -> Scores:
         return score_slices(predict(network, tested[0]), tested[1] == 1)
 
-    def shown(network: UNet) -> Tensor:
-        return predict(network, tested[0][:1])[0]
+    return Data(images.to(device), labels.to(device), MADE_STEPS, validate, test)
 
-    return Data(images.to(device), labels.to(device), MADE_STEPS, validate, test, shown)
+
+def shown_slice(task: str, held_out: str) -> tuple[Tensor, Tensor]:
+    """Image and label (H, W) of the one slice of which the results keep the prediction."""
+    patient = slices.load_patient(held_out)
+    if task == "real":  # the one with most lesion pixels
+        index = int((patient.labels == 1).sum(dim=(1, 2)).argmax())
+        return patient.images[index, 0], patient.labels[index] == 1
+    image, label = synthetic.made_slice(synthetic.bases(patient), TEST_SEED, SHOWN)
+    return image, label == 1
 
 
 def score_volume(prediction: Tensor, truth: Tensor, spacing: tuple[float, ...]) -> Scores:

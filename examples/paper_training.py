@@ -121,6 +121,8 @@ class Training:
         self.network.load_state_dict(self.best["network"])
         best = {"epoch": self.best["epoch"]} | self.data.test(self.network)
         self.network.load_state_dict(last)
+        shown, _ = paper_data.shown_slice(self.run.task, self.run.held_out)
+        prediction = paper_data.predict(self.network, shown[None, None])[0]
         on_gpu = self.device.type == "cuda"
         return rounded(
             self.run._asdict()
@@ -128,7 +130,7 @@ class Training:
             | {"slices": len(self.data.images), "seconds": self.seconds}
             | {"last": self.tested[-1], "best": best}
             | {"curves": self.curves, "tested": columns(self.tested)}
-            | {"shown": packed(self.data.shown(self.network).numpy())}
+            | {"shown": packed(prediction.numpy())}
             | {"device": torch.cuda.get_device_name(self.device) if on_gpu else self.device.type}
             | {"threads": torch.get_num_threads(), "torch": torch.__version__}
             | {"provider": providers.current(self.device)}
