@@ -55,7 +55,7 @@ def test_the_page_shows_the_results_beside_it():
     )
 
 
-def test_the_readme_claims_nothing_before_all_runs_are_complete():
+def test_no_setting_is_recommended_before_all_runs_are_complete():
     results = paper_plan.load(paper.JSON, Protocol())
     page = paper_report.PAGE.read_text()
     assert ("Not answered before all runs" in page) == (not paper_report.complete(results))
@@ -130,6 +130,12 @@ def test_roughness_is_of_the_second_half():
     assert value == pytest.approx((0.1 + 0.1 + 0.2) / 3)
 
 
+@pytest.fixture
+def one_thread():
+    paper_pictures.slices.torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_pictures_are_drawn_from_the_results_alone(tmp_path):
     files = paper_pictures.draw(invented(count=10), tmp_path)
     assert [file.name for file in files] == [
@@ -140,6 +146,7 @@ def test_pictures_are_drawn_from_the_results_alone(tmp_path):
     assert not paper_pictures.draw(invented(count=0), tmp_path / "none")
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_made_slices_are_drawn(tmp_path):
     assert paper_pictures.draw_made(tmp_path).stat().st_size > 5000
 

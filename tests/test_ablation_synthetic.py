@@ -7,8 +7,15 @@ from examples import slices, synthetic
 from examples.components import components
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors: a second thread would cost more time than it saves."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="module")
 def bases():
+    torch.set_num_threads(1)
     return synthetic.bases(slices.load_patient("07"))
 
 
