@@ -12,11 +12,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from examples import paper_data, paper_plan, slices, synthetic
-from examples.paper_plan import ARMS, TASKS, Results
+from examples.paper_plan import ARMS, TASKS, Results, arms_of
 from examples.picture import FOUND, LABEL, brain_box, paint
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
-COLOURS = dict(zip(ARMS, ("#555555", "#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=True))
+PALETTE = ("#555555", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+COLOURS = dict(zip(ARMS, PALETTE, strict=True))
 ROWS = (
     ("dice", "Dice, validation"),
     ("hd95_mm", "HD95 (mm), validation"),
@@ -73,7 +74,7 @@ def draw_curves(results: Results, task: str) -> plt.Figure:
     for column, fold in enumerate(folds):
         for row, (key, heading) in enumerate(ROWS):
             axis = axes[row][column]
-            for arm in ARMS:
+            for arm in arms_of(task):
                 outcomes = [
                     outcome
                     for run, outcome in done.items()
@@ -120,7 +121,7 @@ def draw_slices(results: Results, task: str) -> plt.Figure:
     """A row for each patient left out: label, and each arm's prediction of the first seed."""
     done = paper_plan.finished(results)
     folds = [f for f in TASKS[task].folds if any((r.task, r.held_out) == (task, f) for r in done)]
-    columns = len(ARMS) + 1
+    columns = len(arms_of(task)) + 1
     size = (2.4 * columns, 3.7 * len(folds))
     figure, axes = plt.subplots(
         len(folds), columns, figsize=size, layout="constrained", squeeze=False
@@ -135,7 +136,7 @@ def draw_slices(results: Results, task: str) -> plt.Figure:
             axis.imshow(image[rows, across].clamp(-2.5, 2.5).numpy(), cmap="gray")
         row[0].set_title(f"{TASKS[task].name}, {fold}: label", fontsize=8)
         paint(row[0], label, LABEL)
-        for axis, (arm, described) in zip(row[1:], ARMS.items(), strict=True):
+        for axis, (arm, described) in zip(row[1:], arms_of(task).items(), strict=True):
             runs = sorted(r for r in done if (r.task, r.held_out, r.arm) == (task, fold, arm))
             axis.set_title(described.name.replace(", ", ",\n", 1), fontsize=8)
             if not runs:

@@ -56,11 +56,16 @@ TASKS = {
 
 
 class Arm(NamedTuple):
-    """One loss: its name, the schedule of the boundary loss if it is used, and the map's zero."""
+    """One loss: its name, the schedule of the boundary loss if it is used, and the map's details.
+
+    `tasks` are those it is trained on.
+    """
 
     name: str
     schedule: str | None = None
     zero: str = "shifted"
+    normalize: str | None = None
+    tasks: tuple[str, ...] = ("real", "synthetic")
 
     def make_schedule(self, epochs: int) -> Schedule:
         """The paper's: alpha moves by 0.01 an epoch when there are 100 of them."""
@@ -78,8 +83,19 @@ ARMS = {
     "rebalance-midpoint": Arm("+ boundary, rebalance, midpoint", "rebalance", "midpoint"),
     "constant-shifted": Arm("+ boundary, constant 0.01, shifted", "constant"),
     "increase-shifted": Arm("+ boundary, increase to 1, shifted", "increase"),
+    "rebalance-normalised": Arm(  # is it the magnitude of the maps that matters?
+        "+ boundary, rebalance, shifted, normalised",
+        "rebalance",
+        normalize="max",
+        tasks=("synthetic",),
+    ),
 }
 FIRST = (GDL, "rebalance-shifted", "rebalance-midpoint")  # the others follow when these are done
+
+
+def arms_of(task: str) -> dict[str, Arm]:
+    """The arms that are trained on this task."""
+    return {key: arm for key, arm in ARMS.items() if task in arm.tasks}
 
 
 class Run(NamedTuple):
@@ -110,6 +126,7 @@ def planned(tasks: Iterable[str] = tuple(TASKS)) -> list[Run]:
         if seed in TASKS[task].seeds
         for held_out in TASKS[task].folds
         for arm in arms
+        if arm in arms_of(task)
     ]
 
 

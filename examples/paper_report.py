@@ -16,13 +16,16 @@ from typing import NamedTuple
 
 from examples import paper_plan
 from examples.ablation_report import NONE, mean, number, share, table
-from examples.paper_plan import ARMS, GDL, TASKS, Results, Run, Task
+from examples.paper_plan import ARMS, GDL, TASKS, Results, Run, Task, arms_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "paper.md"
 START, END = "<!-- paper -->", "<!-- /paper -->"
 # Student's t, two-sided 95 %, by degrees of freedom: seeds and patients are few.
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
-PAIR = ("rebalance-midpoint", "rebalance-shifted")  # the two conventions
+AMONG = (  # what else is held against each other: the conventions, and the magnitude of the maps
+    ("rebalance-midpoint", "rebalance-shifted"),
+    ("rebalance-normalised", "rebalance-shifted"),
+)
 
 
 class Measure(NamedTuple):
@@ -100,9 +103,9 @@ def over(found: dict[Run, float], field: str) -> Interval:
 
 
 def comparisons(results: Results, task: str) -> list[tuple[str, str]]:
-    """What is held against what: every arm against generalised Dice, and the two conventions."""
+    """What is held against what: every arm against generalised Dice, and some of them."""
     arms = {run.arm for run in paper_plan.finished(results) if run.task == task}
-    pairs = [*((arm, GDL) for arm in ARMS if arm != GDL), PAIR]
+    pairs = [*((arm, GDL) for arm in ARMS if arm != GDL), *AMONG]
     return [pair for pair in pairs if arms >= set(pair)]
 
 
@@ -146,7 +149,7 @@ def summary(results: Results, task: str) -> str:
     """One row an arm, means over all its runs."""
     head = ["loss", "runs", *(measure.heading for measure in MEASURES), "lesions found"]
     rows = []
-    for key, arm in ARMS.items():
+    for key, arm in arms_of(task).items():
         runs = runs_of(results, task, key)
         values = [mean([m.value(run) for run in runs], m.digits) for m in MEASURES]
         found = share([run["last"] for run in runs], "found", "lesions") if runs else NONE

@@ -43,7 +43,10 @@ class Training:
         )
         self.schedule = self.arm.make_schedule(protocol.epochs).to(device)
         self.boundary_loss = losses.BoundaryLoss(
-            include_background=False, softmax=True, zero=self.arm.zero
+            include_background=False,
+            softmax=True,
+            zero=self.arm.zero,
+            normalize=self.arm.normalize,
         )
         self.order = torch.empty(0, dtype=torch.int64)  # slices of this pass still to come
         self.epoch = 0  # how many are done

@@ -64,7 +64,7 @@ def test_no_setting_is_recommended_before_all_runs_are_complete():
 def test_an_incomplete_set_says_so_and_concludes_nothing():
     text = paper_report.section(invented(count=20))
     done = [sum(run.task == task for run in paper_plan.planned()[:20]) for task in TASKS]
-    assert f"**Incomplete: {done[0]} of 45 on real lesions, {done[1]} of 25 on synthetic" in text
+    assert f"**Incomplete: {done[0]} of 45 on real lesions, {done[1]} of 30 on synthetic" in text
     assert text.count("no conclusion is drawn") == 3
     assert "keeps clear" not in text
     assert "Incomplete: 0 of 45" in paper_report.section(invented(count=0))
