@@ -57,7 +57,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--pause", action="store_true", help="let running ones wait")
     what.add_argument("--go-on", action="store_true", help="let them go on")
-    what.add_argument("--report-only", action="store_true", help="train nothing, write the page")
+    what.add_argument("--report-only", action="store_true", help="train nothing, write docs/")
     return parser.parse_args(arguments)
 
 
@@ -129,6 +129,7 @@ def train(run: Run, protocol: Protocol, settings: argparse.Namespace, bar: tqdm)
         # Not counted as done in no time, or the time left would be too short.
         bar.initial += training.epoch
         bar.n += training.epoch
+        bar.last_print_n = bar.n
     while not training.done:
         training.train_epoch(lambda: wait_while_paused(settings.state, bar))
         training.save(path)
