@@ -185,7 +185,7 @@ def main(arguments: list[str], protocol: Protocol | None = None) -> None:
     elif settings.go_on:
         pause_file(settings.state).unlink(missing_ok=True)
     else:
+        torch.set_num_threads(1)  # a run is repeatable, and other cores stay free
+        publish(settings, protocol)  # a run may have been stopped between its end and the page
         if not settings.report_only:
-            torch.set_num_threads(1)  # a run is repeatable, and other cores stay free
             run_all(settings, protocol)
-        publish(settings, protocol)
