@@ -10,10 +10,12 @@ matplotlib.use("Agg")  # draws into files, needs no screen
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from torch import Tensor
 
 from examples import paper_data, paper_plan, slices, synthetic
 from examples.paper_plan import ARMS, TASKS, Results, arms_of
-from examples.picture import FOUND, LABEL, brain_box, paint
+from examples.picture import FOUND, LABEL, paint
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 PALETTE = ("#555555", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
@@ -117,18 +119,28 @@ def draw_arm(axis: plt.Axes, key: str, arm: str, outcomes: list[Results]) -> Non
     axis.fill_between(x, low, high, color=COLOURS[arm], alpha=0.2, linewidth=0)
 
 
+def around(label: Tensor, margin: int = 20) -> tuple[slice, slice]:
+    """Rows and columns of the lesions and a margin."""
+    sides = []
+    for other, size in zip((1, 0), label.shape, strict=True):
+        found = label.any(dim=other).nonzero()
+        first, last = int(found[0]), int(found[-1])
+        sides.append(slice(max(first - margin, 0), min(last + margin + 1, size)))
+    return sides[0], sides[1]
+
+
 def draw_slices(results: Results, task: str) -> plt.Figure:
     """A row for each patient left out: label, and each arm's prediction of the first seed."""
     done = paper_plan.finished(results)
     folds = [f for f in TASKS[task].folds if any((r.task, r.held_out) == (task, f) for r in done)]
     columns = len(arms_of(task)) + 1
-    size = (2.4 * columns, 3.7 * len(folds))
+    size = (2.4 * columns, 3.2 * len(folds))
     figure, axes = plt.subplots(
         len(folds), columns, figsize=size, layout="constrained", squeeze=False
     )
     for row, fold in zip(axes, folds, strict=True):
         image, label = paper_data.shown_slice(task, fold)
-        rows, across = brain_box(image)
+        rows, across = around(label)
         label = label[rows, across]
         for axis in row:
             axis.set_xticks([])
@@ -142,7 +154,7 @@ def draw_slices(results: Results, task: str) -> plt.Figure:
             if not runs:
                 axis.set_xlabel("not run yet", fontsize=8)
                 continue
-            mask = slices.torch.from_numpy(paper_plan.unpacked(done[runs[0]]["shown"]))
+            mask = torch.from_numpy(paper_plan.unpacked(done[runs[0]]["shown"]))
             paint(axis, mask[rows, across], FOUND)
             axis.contour(label.float().numpy(), levels=[0.5], colors=LABEL, linewidths=0.8)
             axis.set_xlabel(f"seed {runs[0].seed}", fontsize=8)

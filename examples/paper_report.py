@@ -44,8 +44,19 @@ def roughness(outcome: Results) -> float | None:
     return fmean(abs(b - a) for a, b in pairwise(later)) if len(later) > 1 else None
 
 
+def late_dice(outcome: Results) -> float:
+    """The Dice of the data left out, the mean of the last fifth of the epochs at which it is known.
+
+    From one epoch to the next it may halve or double: that of a single epoch is much of chance.
+    """
+    tested = outcome["tested"]
+    late = zip(tested["epoch"], tested["dice"], strict=True)
+    return fmean(dice for epoch, dice in late if epoch >= 0.8 * outcome["epochs"])
+
+
 MEASURES = (
     Measure("Dice, last epoch", 3, True, lambda one: one["last"]["dice"]),
+    Measure("Dice, last fifth", 3, True, late_dice),
     Measure("Dice, best epoch", 3, True, lambda one: one["best"]["dice"]),
     Measure("HD95, last epoch (mm)", 1, False, lambda one: one["last"]["hd95_mm"]),
     Measure("false lesions, last epoch", 1, False, lambda one: one["last"]["false_lesions"]),

@@ -3,7 +3,9 @@
 import math
 import random
 
+import numpy as np
 import pytest
+import torch
 
 from examples import paper_plan, paper_report
 from examples.paper_plan import ARMS, TASKS, Protocol, Run
@@ -34,7 +36,7 @@ def outcome(run, dice):
             "alpha": [None] * EPOCHS if run.arm == "gdl" else [0.5] * EPOCHS,
         },
         "tested": {"epoch": [5, 10], "dice": [dice, dice]},
-        "shown": paper_plan.packed(paper_pictures.np.array(mask)),
+        "shown": paper_plan.packed(np.array(mask)),
         "device": "cpu",
         "threads": 1,
         "torch": "2.13",
@@ -130,9 +132,14 @@ def test_roughness_is_of_the_second_half():
     assert value == pytest.approx((0.1 + 0.1 + 0.2) / 3)
 
 
+def test_late_dice_is_of_the_last_fifth():
+    tested = {"epoch": [75, 80, 90, 100], "dice": [0.9, 0.1, 0.2, 0.6]}
+    assert paper_report.late_dice({"epochs": 100, "tested": tested}) == pytest.approx(0.3)
+
+
 @pytest.fixture
 def one_thread():
-    paper_pictures.slices.torch.set_num_threads(1)
+    torch.set_num_threads(1)
 
 
 @pytest.mark.usefixtures("one_thread")
