@@ -21,7 +21,7 @@ PROVIDER_TESTS = $(KERNEL_TESTS) $(wildcard tests/test_losses*.py tests/test_err
     tests/test_scipy_api.py tests/test_ops.py tests/test_real_maps.py tests/test_determinism.py)
 EMULATED = FASTDIST_REQUIRE_EXTENSION=0 FASTDIST_TEST_PROVIDERS=emulator $(PY) -m pytest -q -m "not slow" -p no:cacheprovider
 
-.PHONY: help demo test test-levels lint wheel bench bench-compare asan emulator emulator-asan emulator-full kernels-check env build clean distclean
+.PHONY: help demo test test-levels lint wheel bench bench-compare asan emulator emulator-asan emulator-full ptx ptx-translated ptx-bites kernels-check env build clean distclean
 
 help:
 	@echo "make demo          train a small U-Net with the boundary loss on real lesions"
@@ -29,6 +29,7 @@ help:
 	@echo "make test-levels   the extension's tests on each x86-64 level this processor has"
 	@echo "make asan          a selection of them under AddressSanitizer and UBSan"
 	@echo "make emulator      the CUDA kernels on the CPU; emulator-asan, emulator-full: more of it"
+	@echo "make ptx           what nvcc makes of them, executed on the CPU; ARCH=\"7.5 9.0\""
 	@echo "make gpu           what a GPU can prove, in three stages of at most nine minutes: $(GPU_STAGES)"
 	@echo "make gpu-keep      its results into benchmarks/results/. See docs/gpu.md"
 	@echo "make kernels-check the CUDA compiler's report: no kernel spills a register"
@@ -116,8 +117,7 @@ asan: env
 # memory, with blocks and threads in reverse.
 emulator: env
 	$(PY) scripts/compile_emulator.py
-	FASTDIST_EMULATOR_SCHEDULE=forward $(EMULATED) $(PROVIDER_TESTS) tests/test_emulator_ops.py tests/test_emulator_pairs.py \
-	    tests/test_kernels.py::test_candidates_are_what_the_emulator_counts $(ARGS)
+	FASTDIST_EMULATOR_SCHEDULE=forward $(EMULATED) $(PROVIDER_TESTS) tests/test_emulator_ops.py tests/test_emulator_pairs.py $(ARGS)
 	FASTDIST_EMULATOR_SCHEDULE=reverse FASTDIST_EMULATOR_SHARED_BYTES=8192 $(EMULATED) $(KERNEL_TESTS) $(ARGS)
 
 emulator-asan: env
@@ -134,6 +134,29 @@ emulator-full: emulator emulator-asan
 	    done; \
 	done
 	FASTDIST_EMULATOR_CHECK=1 $(EMULATED) tests/test_emulator_ops.py $(ARGS)
+
+# What nvcc makes of the CUDA kernels, its PTX, executed on the CPU with races, bounds and alignment watched (tools/ptx): mistakes
+# planted into it; then, an architecture a process, all tests of a provider, and every call of tests/cuda_calls.py against the
+# extension's bits, once more in reverse with columns that do not fit. Of others the PTX is translated only.
+ARCH ?= 7.5 9.0
+TRANSLATED ?= 8.0 8.6 8.9 10.0 12.0
+EXECUTED = FASTDIST_TEST_PROVIDERS=ptx $(PY) -m pytest -q -m "not slow" -p no:cacheprovider
+ptx: env
+	$(PY) scripts/compile_ptx.py --arch $(ARCH)
+	@$(MAKE) --no-print-directory -j2 --output-sync=target ptx-translated ptx-bites $(addprefix ptx-executed-,$(ARCH))
+
+ptx-translated:
+	$(PY) scripts/compile_ptx.py --arch $(TRANSLATED) --output build/ptx/translated.so
+	$(PY) -m fastdist.providers.ptx --library build/ptx/translated.so --arch $(TRANSLATED)
+
+ptx-bites:
+	FASTDIST_PTX_ARCH=$(lastword $(ARCH)) FASTDIST_PTX_ARCHS="$(ARCH)" $(PY) -m pytest -q -p no:cacheprovider \
+	    tests/test_ptx.py tests/test_ptx_bites.py
+
+ptx-executed-%: export FASTDIST_PTX_ARCH = $*
+ptx-executed-%:
+	$(EXECUTED) $(filter-out tests/test_determinism.py,$(PROVIDER_TESTS)) tests/test_ptx_ops.py $(ARGS)
+	FASTDIST_PTX_SCHEDULE=reverse FASTDIST_PTX_SHARED_BYTES=12288 $(EXECUTED) tests/test_ptx_ops.py
 
 clean:
 	rm -rf build dist *.egg-info fastdist/_extension.so fastdist/_extension_missing.txt

@@ -25,7 +25,8 @@ LIBRARY = Path("fastdist") / "_emulator.so"
 ENGINE = SOURCES / "emulator"
 
 # -Wno-unknown-pragmas: "#pragma unroll" is nvcc's.
-FLAGS = ["-DFASTDIST_EMULATOR", "-Wno-unknown-pragmas", "-I", str(SOURCES)]
+FLAGS = ["-DFASTDIST_EMULATOR", "-DFASTDIST_CPU_TENSORS=fastdist_emulator"]
+FLAGS += ["-Wno-unknown-pragmas", "-I", str(SOURCES)]
 # Asserts stay in, and the kernels' lines can be told.
 OPTIMIZED = ["-O2", "-g"]
 

@@ -45,7 +45,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(params=PROVIDERS)
 def provider(request) -> str:
     """The name of the provider that answers during the test."""
-    if request.param == "emulator" and request.node.get_closest_marker("asks_values"):
+    if request.param in providers.TEST_ONLY and request.node.get_closest_marker("asks_values"):
         pytest.skip("on a GPU wrong values count as ignored (test_cuda_errors.py)")
     with providers.forced(request.param):
         yield request.param

@@ -47,6 +47,8 @@ def test_where_nobody_can_answer_the_error_says_why():
     assert "compiled library" in str(raised.value)
 
 
-def test_the_emulator_is_never_chosen_by_itself():
-    assert "emulator" not in providers.ORDER
-    assert "emulator" not in providers.available()
+@pytest.mark.parametrize("name", ["emulator", "ptx"])
+def test_what_stands_in_for_a_gpu_is_never_chosen_by_itself(name):
+    assert name in providers.TEST_ONLY
+    assert name not in providers.ORDER
+    assert name not in providers.available()

@@ -1,9 +1,8 @@
-// The ops on a GPU. The emulator (FASTDIST_EMULATOR) compiles this file too: it answers for CPU tensors, under a namespace of its
-// own.
+// The ops on a GPU; with FASTDIST_CPU_TENSORS for CPU tensors, on what stands in for one (stand_in.h), under a namespace of its own.
 #include "../op_bodies.h"
 
-#if defined(FASTDIST_EMULATOR)
-#define FASTDIST_OPS_NAMESPACE fastdist_emulator
+#if defined(FASTDIST_CPU_TENSORS)
+#define FASTDIST_OPS_NAMESPACE FASTDIST_CPU_TENSORS
 #define FASTDIST_OPS_KEY CPU
 #else
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -14,6 +13,7 @@
 extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device_index, void** ret_stream);
 #endif
 
+#include "stand_in.h"
 #include "transform.h"
 #include "weighted_sums.h"
 
@@ -26,12 +26,12 @@ class Gpu {
  public:
   explicit Gpu(const Tensor& on)
       : like_(on)
-#if !defined(FASTDIST_EMULATOR)
+#if !defined(FASTDIST_CPU_TENSORS)
         , guard_(on.get_device())
 #endif
   {
     context_.allocate = [this](int64_t bytes) { return allocate(bytes); };
-#if !defined(FASTDIST_EMULATOR)
+#if !defined(FASTDIST_CPU_TENSORS)
     use_device(on.get_device());
     void* stream = nullptr;
     if (!&aoti_torch_get_current_cuda_stream) throw std::runtime_error("fastdist: this torch was built without CUDA");
@@ -48,34 +48,37 @@ class Gpu {
     return made;
   }
 
-  // The emulator fills what kernels have to write with what nobody could mean.
   void mark_written(Tensor& out) const {
-#if defined(FASTDIST_EMULATOR)
-    poison(out.mutable_data_ptr(), out.numel() * int64_t(out.element_size()));
-#else
-    (void)out;
-#endif
+    memory_.writes(out.mutable_data_ptr(), out.numel() * int64_t(out.element_size()));
   }
 
   void edt(const Batch& mask, const Spacing& spacing, EdtOptions options, Element type, void* distances, void* indices,
            bool wide) const {
+    memory_.reads(mask, spacing);
     cuda::edt(mask, spacing, options, type, distances, indices, wide, context_);
   }
   void edt_labels(const Batch& labels, const Spacing& spacing, EdtOptions options, Element type, void* distances) const {
+    memory_.reads(labels, spacing);
     cuda::edt_labels(labels, spacing, options, type, distances, context_);
   }
   void signed_maps(const Target& target, const Spacing& spacing, const SignedOptions& options, const char*, bool float64,
                    void* maps) const {
+    memory_.reads(target, spacing);
     cuda::signed_maps(target, spacing, options, float64, maps, context_);
   }
   void weighted_sums(const Logits& logits, const void* maps, const Target& target, const Spacing& spacing, void* sums,
                      int64_t* counts, void* perfect) const {
+    memory_.reads(target, spacing);
+    memory_.reads(logits, maps, target);
     void* scratch = context_.allocate(weighted_sums_scratch(logits, target));
     cuda::weighted_sums(logits, maps, target, sums, counts, perfect, spacing.per_image, int(spacing.shared.size()), scratch,
                         context_.stream);
   }
   void weighted_sums_backward(const void* grad_sums, const Logits& logits, const void* maps, const Target& target,
                               void* gradient) const {
+    memory_.reads(grad_sums, target.images * target.maps, logits.float64() ? sizeof(double) : sizeof(float));
+    memory_.reads(target, Spacing{});
+    memory_.reads(logits, maps, target);
     cuda::weighted_sums_backward(grad_sums, logits, maps, target, gradient, nullptr, 0, context_.stream);
   }
 
@@ -86,9 +89,10 @@ class Gpu {
   }
 
   Tensor like_;
-#if !defined(FASTDIST_EMULATOR)
+#if !defined(FASTDIST_CPU_TENSORS)
   torch::stable::accelerator::DeviceGuard guard_;
 #endif
+  mutable CallMemory memory_;
   Context context_;
   std::vector<Tensor> scratch_;
 };

@@ -14,13 +14,23 @@ namespace {
 // Blocks of a launch that packs: enough to fill any GPU, few enough that each reads the flags of all parts of a unit quickly.
 constexpr int64_t kMostParts = 512;
 
-PackArguments arguments_of(const Image& image, int64_t sets, bool border) {
+bool in_multiples(const void* bytes, int64_t width, int of) {
+  return width % of == 0 && reinterpret_cast<uintptr_t>(bytes) % uintptr_t(of) == 0;
+}
+
+// Whether pack_bytes serves them, where all arguments but those of arguments_of() are known.
+bool by_bytes(const Image& image, const void* data, Element type, const uint8_t* valid, int64_t maps) {
+  return element_bytes(type) == 1 && in_multiples(data, image.width, 4) && in_multiples(valid, image.width, 4) &&
+         maps <= kMostByteMaps;
+}
+
+PackArguments arguments_of(const Image& image, int64_t sets, int rows_of_warp, bool border) {
   PackArguments a{};
   a.border = border;
   a.rows = image.rows;
   a.width = image.width;
   a.words = image.words;
-  const Parts parts = parts_of(image, sets);
+  const Parts parts = parts_of(image, sets, rows_of_warp);
   a.parts = parts.count;
   a.rows_per_part = parts.rows;
   return a;
@@ -93,12 +103,11 @@ void launch_pack(const PackArguments& a, int64_t sets, const Context& context) {
   launch("pack", pack<Word, Read::kIntegers>, grid, context.stream, a);
 }
 
-bool in_fours(const void* bytes, int64_t width) { return width % 4 == 0 && reinterpret_cast<uintptr_t>(bytes) % 4 == 0; }
-
 // Bits of the planes, then the edges of their rows. `units` maps in all, `images` images.
-void make_planes(const PackArguments& a, int64_t sets, int64_t images, const Context& context) {
+void make_planes(PackArguments a, bool bytes, int64_t sets, int64_t images, const Context& context) {
   const int64_t units = images * a.maps;
-  if (element_bytes(a.type) == 1 && in_fours(a.data, a.width) && in_fours(a.valid, a.width) && a.maps <= kMostByteMaps) {
+  if (bytes) {
+    a.in_sixteens = in_multiples(a.data, a.width, 16) && in_multiples(a.valid, a.width, 16);
     const bool labels = a.classes > 0;
     const Grid grid{(labels ? images : units) * a.parts, kByteThreads, (labels ? a.maps : 1) * 4};
     return launch("pack_bytes", labels ? pack_bytes<true> : pack_bytes<false>, grid, context.stream, a);
@@ -118,9 +127,9 @@ void make_planes(const PackArguments& a, int64_t sets, int64_t images, const Con
 
 }  // namespace
 
-Parts parts_of(const Image& image, int64_t sets) {
-  // A warp has a row at a time; with few images, few rows a warp.
-  const int64_t warps = kPackThreads / 32, blocks = (image.rows + warps - 1) / warps;
+Parts parts_of(const Image& image, int64_t sets, int rows_of_warp) {
+  // With few images, each warp takes one turn.
+  const int64_t rows_of_block = kPackThreads / 32 * rows_of_warp, blocks = (image.rows + rows_of_block - 1) / rows_of_block;
   const int64_t wanted = std::max<int64_t>(1, 8 * kMostParts / std::max<int64_t>(1, sets));
   const int64_t parts = std::clamp<int64_t>(std::min(blocks, wanted), 1, kMostParts);
   const int64_t rows = (image.rows + parts - 1) / parts;
@@ -128,7 +137,8 @@ Parts parts_of(const Image& image, int64_t sets) {
 }
 
 Planes pack_masks(const Image& image, const void* data, Element type, int64_t images, bool border, const Context& context) {
-  PackArguments a = arguments_of(image, images, border);
+  const bool bytes = by_bytes(image, data, type, nullptr, 1);
+  PackArguments a = arguments_of(image, images, bytes ? rows_beside(image.words) : 1, border);
   a.data = data;
   a.type = type;
   set_predicate(type, Predicate::kNonzero, &a);
@@ -136,7 +146,7 @@ Planes pack_masks(const Image& image, const void* data, Element type, int64_t im
   a.planes = 1;
   a.mask_plane = true;
   a.out = context.array<RowWord>(images * image.rows * image.words);
-  make_planes(a, images, images, context);
+  make_planes(a, bytes, images, images, context);
   return {a.out, 1, nullptr, a.parts};
 }
 
@@ -144,7 +154,9 @@ Planes pack_target(const Image& image, const Target& target, int planes, bool bo
   const bool labels = target.layout == Layout::kLabels;
   const int64_t units = target.images * target.maps;
   const int64_t sets = labels ? target.images * ((target.maps + kClassGroup - 1) / kClassGroup) : units;
-  PackArguments a = arguments_of(image, sets, border);
+  const bool bytes = by_bytes(image, target.data, target.type, target.valid, target.maps);
+  // The classes' own boundaries, in the third plane, are looked for a row at a time, in the same parts.
+  PackArguments a = arguments_of(image, sets, bytes && planes < 3 ? rows_beside(image.words) : 1, border);
   a.data = target.data;
   a.type = target.type;
   set_predicate(target.type, target.predicate(), &a);
@@ -160,7 +172,7 @@ Planes pack_target(const Image& image, const Target& target, int planes, bool bo
   a.planes = planes;
   a.out = context.array<RowWord>(units * planes * image.rows * image.words);
   a.seen = context.array<uint32_t>(units * a.parts);
-  make_planes(a, sets, target.images, context);
+  make_planes(a, bytes, sets, target.images, context);
   return {a.out, planes, a.seen, a.parts};
 }
 

@@ -19,12 +19,12 @@ Planes pack_masks(const Image& image, const void* data, Element type, int64_t im
 // boundary.
 Planes pack_target(const Image& image, const Target& target, int planes, bool border, const Context& context);
 
-// Parts that a unit's rows are packed in, and rows of each.
+// Parts that a unit's rows are packed in, and rows of each; a warp has `rows_of_warp` rows at a time.
 struct Parts {
   int count;
   int64_t rows;
 };
-Parts parts_of(const Image& image, int64_t sets);
+Parts parts_of(const Image& image, int64_t sets, int rows_of_warp);
 
 // What a spacing makes of distances: for all images at once where the host knows it; else `unit` would be a fiction, and only
 // the numbers that do not depend on it are right.

@@ -16,9 +16,6 @@ Device current_device();
 
 void clear(void* memory, int64_t bytes, Stream stream);
 
-// Fills memory that the host allocated and kernels have yet to write with what nobody could mean; the emulator's own.
-void poison(void* memory, int64_t bytes);
-
 namespace emulator {
 void run(const char* name, const Grid& grid, void (*call)(const void* closure), const void* closure);
 }  // namespace emulator

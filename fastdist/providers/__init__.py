@@ -39,7 +39,7 @@ ORDER = {
     "reference": "fastdist.providers.reference",
 }
 #: Providers that answer only when they are forced: of them tests are made, not results.
-TEST_ONLY = {"emulator": "fastdist.providers.emulator"}
+TEST_ONLY = {"emulator": "fastdist.providers.emulator", "ptx": "fastdist.providers.ptx"}
 ENVIRONMENT_VARIABLE = "FASTDIST_PROVIDER"
 
 _active: str | None = None  # the chosen provider's name

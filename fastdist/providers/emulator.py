@@ -16,12 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from fastdist import ops
+from fastdist.providers import stand_in
 
 NAME = "emulator"
-DISPATCH_KEY = "CPU"
+DISPATCH_KEY = stand_in.DISPATCH_KEY
 NAMESPACE = "fastdist_emulator"
 SCHEDULES = ("forward", "reverse", "shuffled")
 LIBRARY = Path(
@@ -29,40 +27,13 @@ LIBRARY = Path(
 )
 
 _HOW = "python scripts/compile_emulator.py makes it"
-_schemas: torch.library.Library | None = None  # of the namespace, while the process lives
 _scheduled: tuple[str, int] = ("", 0)  # the schedule in force; "": the environment's
 
 
 @cache
 def available() -> str | None:
     """Load the library, once; None where that worked, else the reason why not."""
-    if not LIBRARY.exists():
-        return f"there is no {LIBRARY.name}: {_HOW}"
-    _define()
-    try:
-        torch.ops.load_library(LIBRARY)
-    except OSError as error:
-        return f"the emulator {LIBRARY} does not load: {error} ({_HOW} anew)"
-    missing = [op for op in ops.PROVIDED if not _answers(op)]
-    if missing:
-        return f"the emulator {LIBRARY} has no {', '.join(missing)}: {_HOW} anew"
-    return None
-
-
-def _define() -> None:
-    """The schemas of ``fastdist::*`` in the emulator's namespace."""
-    global _schemas
-    if _schemas is not None:
-        return
-    _schemas = torch.library.Library(NAMESPACE, "DEF")
-    for op in ops.PROVIDED:
-        _schemas.define(op + ops.SCHEMAS[op])
-        # Autograd is dealt with above, where the ops of `fastdist` call these.
-        _schemas.impl(op, torch.library.fallthrough_kernel, "Autograd")
-
-
-def _answers(op: str) -> bool:
-    return torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::{op}", DISPATCH_KEY)
+    return stand_in.load(LIBRARY, NAMESPACE, _HOW)
 
 
 def __getattr__(name: str) -> dict[str, Callable[..., Any]]:
@@ -70,7 +41,7 @@ def __getattr__(name: str) -> dict[str, Callable[..., Any]]:
     if name != "IMPLEMENTATIONS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _library()
-    return {op: getattr(getattr(torch.ops, NAMESPACE), op).default for op in ops.PROVIDED}
+    return stand_in.implementations(NAMESPACE)
 
 
 @cache

@@ -158,6 +158,7 @@ struct PackArguments {
   bool border;             // the outside of the image is outside of every class
   int parts;
   int64_t rows_per_part;
+  bool in_sixteens;        // of pack_bytes: rows and `valid` can be read 16 bytes at a time
   RowWord* out;            // [units][planes][rows][words]: their `bits`
   uint32_t* seen;          // [units][parts], or null
 };

@@ -169,10 +169,10 @@ class ColumnPass {
     }
   }
 
-  // Values and bits into the tables; returns whether any value is finite.
+  // Values and bits into the tables; returns whether any value is finite, which is not asked of columns in global memory.
   FASTDIST_DEVICE bool load(const Status& status, int plane, bool one_sided, int side, bool edges, Outside outside) {
     const RowWord* words = words_of(plane);
-    bool any = !kShared;
+    bool any = false;
     for (int first = warp_ * 32; first < a_.length; first += warps() * 32) {
       const int count = a_.length - first < 32 ? a_.length - first : 32, i = first + lane_;  // 32 rows of 32 lanes
       RowWord own{};
@@ -195,7 +195,9 @@ class ColumnPass {
     if (threadIdx.x == 0)
       *numbers_ = {Signs<float>(lengths_of(a_.units, here().unit), a_.finish.clip), status.split, side == 1, status.inside_constant,
                    float(status.value)};
-    return __syncthreads_or(any);
+    if constexpr (kShared) return __syncthreads_or(any);
+    __syncthreads();
+    return true;
   }
 
   FASTDIST_DEVICE bool load_values(int first, int count, const RowWord& own, bool one_sided, int side) {

@@ -36,8 +36,6 @@ FASTDIST_DEVICE float number_of(const uint32_t* pairs, int k, float upper) {
 template <class A, bool kShared>
 FASTDIST_DEVICE float relax_pairs(const Column<A, kShared>& column, float weight, int y, int lo, int hi, uint32_t* pairs) {
   FASTDIST_COUNT("pair rows", hi - lo + 1);
-  FASTDIST_COUNT_WARP("pair rows, warp", hi - lo + 1);
-  FASTDIST_COUNT_WARP("pair runs, warp", 1);
   const uint32_t whole = uint32_t(weight);
   uint32_t steps[kPairRun / 2];
 #pragma unroll

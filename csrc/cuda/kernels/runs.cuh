@@ -5,13 +5,6 @@
 
 namespace fastdist::cuda {
 
-#if defined(FASTDIST_COUNT_TRIPS)  // what a warp goes through: the most of its lanes (benchmarks/candidates.py)
-#define FASTDIST_COUNT_WARP(name, trips) \
-  FASTDIST_COUNT(name, __reduce_max_sync(0xffffffffu, int(trips)) * ((threadIdx.x & 31) == 0 ? 1 : 0))
-#else
-#define FASTDIST_COUNT_WARP(name, trips) ((void)0)
-#endif
-
 // The source of row y among rows lo..hi, and its sum. Outward, two distances a turn, until nothing further away can win.
 template <class A, bool kShared>
 FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Value weight, int y, int lo, int hi,
@@ -37,8 +30,6 @@ FASTDIST_DEVICE int source_of(const Column<A, kShared>& column, typename A::Valu
     for (int k = 0; k < 4; ++k)
       if (sums[k] < best) best = sums[k], source = at[k];
   }
-  FASTDIST_COUNT_WARP("anchor distances, warp", d - (lo > y ? lo - y : y > hi ? y - hi : 0) + 1);
-  FASTDIST_COUNT_WARP("anchors, warp", 1);
   return source;
 }
 
@@ -65,8 +56,6 @@ FASTDIST_DEVICE void relax(const Column<A, kShared>& column, typename A::Value w
                            typename A::Value* best) {
   using Value = typename A::Value;
   FASTDIST_COUNT("run rows", hi - lo + 1);
-  FASTDIST_COUNT_WARP("run rows, warp", hi - lo + 1);
-  FASTDIST_COUNT_WARP("runs, warp", 1);
   Value d = Value(y - lo);
   if constexpr (A::kWhole) {
     for_rows<kShared>(lo, hi, [&](int i) {
