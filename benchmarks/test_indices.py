@@ -93,6 +93,7 @@ def test_indices(case, contest, threads):
             entrants,
             mask.size,
             floors,
+            missing=ours.missing("bioimage_cpp"),
             details={"shape": list(mask.shape), "spacing": steps.tolist()},
         )
     )

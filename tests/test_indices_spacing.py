@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from fastdist import distance_transform_edt
+from fastdist import distance_transform_edt, edt, providers
+from fastdist.providers import emulator
 
 #: Spacings and the whole numbers that they are in the ratio of.
 COMMENSURABLE = [
@@ -174,3 +175,14 @@ def test_the_cost_of_a_voxel_hardly_grows_with_the_axis(shape, step):
         return partial(distance_transform_edt, mask, sampling, return_indices=True)
 
     assert shortest(call(16384)) < 16 * 5 * shortest(call(1024))
+
+
+@pytest.mark.skipif(emulator.available() is not None, reason=str(emulator.available()))
+def test_a_search_on_a_gpu_hardly_grows_with_the_axis_either():
+    # The emulator runs each thread's search as it stands. Every row tried: 15 times for 4.
+    def call(n):
+        image = torch.from_numpy(one_zero((n, 4)))
+        return partial(edt, image, (2.0**0.5, 1.0), ndim=2, return_indices=True)
+
+    with providers.forced("emulator"):
+        assert shortest(call(16384)) < 8 * shortest(call(4096))

@@ -107,7 +107,7 @@ class Nearest {
     const int64_t planes = planes_of_chunk(), chunks = (axes_.length[0] + planes - 1) / planes;
     const auto run_chunks = [&](int64_t begin, int64_t end, Threads threads) {
       const int64_t elements = planes * plane_ + kTile * kTile;
-      Buffer values(elements * 8), rows(elements * row_bytes(row_type_) * (axes_.ndim - 1));
+      Buffer values(elements * (interleaved_ ? 16 : 8)), rows(elements * row_bytes(row_type_) * (axes_.ndim - 1));
       for (int64_t chunk = begin; chunk < end; ++chunk) {
         const int64_t first = chunk * planes, left = axes_.length[0] - first;
         run_chunk(first, left < planes ? left : planes, costs, values.as<void>(), rows.as<char>(), threads);
@@ -209,6 +209,8 @@ class Nearest {
       pass.plane = interleaved_ ? 1 : plane_;
       pass.planes = interleaved_ ? kTile : planes;
       pass.lanes = lanes;
+      pass.voxels_of_plane = plane_;
+      if (interleaved_ && a == axes_.ndim - 1) pass.separated = static_cast<char*>(values) + apart * 8;
       pass.first = a == 1 ? first_rows : nullptr;
       pass.first_step = choice_.step[0];
       pass.first_weight = std::ldexp(choice_.weight[0], choice_.bits);
@@ -223,7 +225,7 @@ class Nearest {
         kernels().site_pass[int(choice_.sum)][int(row_type_)](pass, begin, end, workspace.as<void>());
       });
     }
-    finish.values = values;
+    finish.values = interleaved_ ? static_cast<char*>(values) + apart * 8 : values;
     finish.bits = choice_.bits;
     finish.unshift = std::ldexp(1.0, -choice_.bits);
     finish.small = voxels < int64_t(1) << 31;
@@ -235,7 +237,7 @@ class Nearest {
     finish.plane = plane_;
     finish.voxels_of_part = finish.length[axes_.ndim - 1] * (interleaved_ && axes_.ndim == 2 ? 1 : finish.length[axes_.ndim - 2]);
     const int64_t parts_of_part = (finish.voxels_of_part + kSitePart - 1) / kSitePart;
-    const int64_t parts = voxels / lanes / finish.voxels_of_part * parts_of_part;
+    const int64_t parts = planes * plane_ / finish.voxels_of_part * parts_of_part;
     threads.loop(parts, threads.grain(parts), [&](int64_t begin, int64_t end) {
       kernels().site_finish[int(choice_.sum)][int(row_type_)](finish, begin, end);
     });
