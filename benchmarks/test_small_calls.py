@@ -1,4 +1,4 @@
-"""What stands between Python and the kernels: calls so small that hardly anything else takes time."""
+"""What stands between Python and the kernels: calls too small for anything else to take time."""
 
 import pytest
 import torch

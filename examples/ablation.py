@@ -3,6 +3,7 @@
     python -m examples.ablation                    # every run that out/ablation.json lacks
     python -m examples.ablation --seeds 3 4        # more of them, into the same file
     python -m examples.ablation --report-only      # the file into docs/ablation.json and .md
+    python -m examples.ablation --paper --help     # the paper's experiment, at its own length
 
 Each of the three patients is left out in turn; the other two train. A finished run is written to
 the file at once: stopped at any time, the same command goes on with the run that was interrupted,
@@ -14,12 +15,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from examples import ablation_report, ablation_runs, evaluation, lesions, slices
+from examples import ablation_report, ablation_runs, evaluation, lesions, paper, slices
 from examples.ablation_runs import RECIPES, Results, Run
 from fastdist import providers
 
@@ -58,6 +60,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="train nothing: copy the results to docs/ablation.json, their tables to ablation.md",
     )
+    choice("--paper", action="store_true", help="the paper's experiment; options: --paper --help")
     return parser.parse_args(arguments)
 
 
@@ -111,6 +114,9 @@ def run_all(settings: argparse.Namespace) -> Results:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--paper" in arguments:
+        return paper.main([one for one in arguments if one != "--paper"])
     settings = parse_arguments(arguments)
     if settings.report_only:
         ablation_report.publish(ablation_runs.load(settings.results))

@@ -21,21 +21,21 @@ def dice(prediction: Tensor, truth: Tensor) -> float:
 
 def surface(volume: Tensor) -> Tensor:
     """The voxels with a face-neighbour outside: those at one voxel from the nearest outside one."""
-    return fastdist.edt(volume, ndim=3, border=True) == 1
+    return fastdist.edt(volume, ndim=volume.ndim, border=True) == 1
 
 
 def hd95(prediction: Tensor, truth: Tensor, spacing: Sequence[float]) -> float:
     """The larger of the two directed 95 % distances between the surfaces; inf if one is empty.
 
-    In the unit of `spacing`. The definition of ``monai.metrics.HausdorffDistanceMetric`` with
-    ``percentile=95``.
+    Of two volumes or two slices, in the unit of `spacing`. The definition of
+    ``monai.metrics.HausdorffDistanceMetric`` with ``percentile=95``.
     """
     if not prediction.any() or not truth.any():
         return math.inf
     surfaces = surface(prediction), surface(truth)
     directed = []
     for one, other in (surfaces, surfaces[::-1]):
-        distances = fastdist.edt(~other, spacing, ndim=3)
+        distances = fastdist.edt(~other, spacing, ndim=other.ndim)
         directed.append(distances[one].quantile(0.95).item())
     return max(directed)
 

@@ -108,7 +108,9 @@ def boundary_loss(
     TypeError, ValueError
         Naming the argument, what came and what was expected.
     RuntimeError
-        In a second backward pass: the loss has no second derivative here.
+        For a second derivative: the loss has none here.
+    torch.OutOfMemoryError
+        Where memory cannot be had, with the bytes asked for.
 
     Examples
     --------

@@ -14,9 +14,9 @@ import platform
 import torch
 
 from fastdist import ops, providers
-from fastdist.providers import extension
+from fastdist.providers import cuda, extension
 
-_PACKAGES = ("torch", "numpy", "numba", "scipy")
+_PACKAGES = ("torch", "numpy", "numba", "numba-cuda", "scipy")
 
 
 def report() -> str:
@@ -74,6 +74,8 @@ def _why(device: str, name: str | None) -> str:
             return " (torch sees no CUDA device)" if name is None else " (but torch sees no device)"
         if name == "extension":
             return ""
+        if name is None:
+            return f" ({cuda.why_nobody()})"
         return f" ({extension.available() or 'the compiled library was built without CUDA'})"
     forced = os.environ.get(providers.ENVIRONMENT_VARIABLE)
     if forced == name:

@@ -53,7 +53,7 @@ class Result(NamedTuple):
     """What ``distance_loss`` returns."""
 
     loss: Tensor
-    divisor: Tensor  # of the sums: the known voxels, at least 1; [N, 1], or [1] with `batch`
+    divisor: Tensor  # of the sums: the known voxels, at least 1; int64 [N, 1], or [1] with `batch`
     maps: Tensor  # [N, K, *S]
 
 
@@ -67,8 +67,7 @@ def _computed(call: Call) -> Result:
         sums, counts, perfect = ops.weighted_sums(call.input, maps, *of_target, call.activation)
     if call.offset:
         sums = sums - perfect
-    counts = counts.sum(0, keepdim=True) if call.batch else counts.unsqueeze(1)
-    divisor = counts.to(sums.dtype).clamp(min=1)
+    divisor = (counts.sum(0, keepdim=True) if call.batch else counts.unsqueeze(1)).clamp(min=1)
     return Result(_reduced(sums, divisor, call.reduction, call.batch), divisor, maps)
 
 
@@ -245,7 +244,7 @@ def _fake(*arguments: Any) -> Result:
     shape = ((classes,) if call.batch else (items, classes)) if call.reduction == "none" else ()
     return Result(
         input.new_empty(shape, dtype=dtype),
-        input.new_empty((1,) if call.batch else (items, 1), dtype=dtype),
+        input.new_empty((1,) if call.batch else (items, 1), dtype=torch.int64),
         input.new_empty((items, classes, *input.shape[2:]), dtype=dtype),
     )
 

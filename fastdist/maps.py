@@ -290,8 +290,8 @@ def signed_distance_maps(
     labels = checks.image_tensor("labels", labels)
     num_classes = checks.integer("num_classes", num_classes)
     onehot, border = checks.flag("onehot", onehot), checks.flag("border", border)
-    if num_classes < 1:
-        raise ValueError(f"num_classes: got {num_classes}, expected at least 1")
+    if not 1 <= num_classes < 2**31:
+        raise ValueError(f"num_classes: got {num_classes}, expected at least 1, below 2**31")
     layout, first_space = ("nonzero", 2) if onehot else ("labels", 1)
     shape = labels.shape
     ndim = len(shape) - first_space

@@ -24,6 +24,8 @@ def reported(function: Callable[_P, _R]) -> Callable[_P, _R]:
     def reporting(*arguments: _P.args, **named: _P.kwargs) -> _R:
         try:
             return function(*arguments, **named)
+        except torch.OutOfMemoryError:
+            raise
         except (MemoryError, RuntimeError) as error:
             text = _as_text(error)
             if text is None:
@@ -36,8 +38,10 @@ def reported(function: Callable[_P, _R]) -> Callable[_P, _R]:
 def _as_text(error: Exception) -> str | None:
     """What to say where this is want of memory that has another name, else None."""
     text = str(error)
+    if "out of memory" in text and text.startswith("fastdist"):  # such as a launch's
+        return text
     if isinstance(error, MemoryError):
-        return text if text.startswith("fastdist") else f"fastdist: out of memory: {text}"
+        return f"fastdist: out of memory: {text}"
     asked = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", text)
     if asked is None:
         return None

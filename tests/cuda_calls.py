@@ -109,7 +109,9 @@ CALLS: dict[str, Call] = {
     "edt, indices, any spacing": lambda b: edt(
         b.mask, (0.7421, 0.5859375, 1.2500001)[: b.ndim], ndim=b.ndim, return_indices=True
     ),
-    "edt, indices, item spacing": lambda b: edt(b.mask, b.spacing, ndim=b.ndim, return_indices=True),
+    "edt, indices, item spacing": lambda b: edt(
+        b.mask, b.spacing, ndim=b.ndim, return_indices=True
+    ),
     "edt_labels": lambda b: (edt_labels(b.labels, ndim=b.ndim),),
     "edt_labels, item spacing": lambda b: (
         edt_labels(b.labels, b.spacing, ndim=b.ndim, border=True),

@@ -1,4 +1,4 @@
-"""Values of every type that a caller may pass: what `test_errors_any.py` passes everywhere."""
+"""Values of every type that a caller may pass: what `test_any_argument.py` passes everywhere."""
 
 import itertools
 from collections.abc import Callable

@@ -78,8 +78,8 @@ def test_labels_of_the_wrong_rank(shape, onehot, provider):
     )
 
 
-@pytest.mark.parametrize("num_classes", [0, -1])
-def test_num_classes_below_one(num_classes, provider):
+@pytest.mark.parametrize("num_classes", [0, -1, 2**31, 2**62, 2**63])
+def test_num_classes_below_one_or_beyond_memory(num_classes, provider):
     refuses(lambda: signed_distance_maps(MASK, num_classes), "num_classes", ValueError)
 
 

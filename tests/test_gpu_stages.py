@@ -26,7 +26,7 @@ import stages  # noqa: E402
 FEW = {
     "measure": ["--only", "every op"],
     "test": ["--only", "errors,graphs", "-k", "copes_with or on_another_device"],
-    "inspect": ["--only", "ncu,memcheck"],
+    "inspect": ["--only", "ncu,memcheck,rates"],
 }
 
 

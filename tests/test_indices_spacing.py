@@ -1,4 +1,4 @@
-"""return_indices at any spacing: a nearest zero, the tie rule where distances are whole, the cost."""
+"""return_indices at any spacing: a nearest zero, ties where distances are whole, the cost."""
 
 import time
 from functools import partial
@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from fastdist import distance_transform_edt
+from fastdist import distance_transform_edt, edt, providers
+from fastdist.providers import emulator
 
 #: Spacings and the whole numbers that they are in the ratio of.
 COMMENSURABLE = [
@@ -77,14 +78,20 @@ def test_a_nearest_zero_at_incommensurable_spacings(sampling, density, provider)
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 60), (60, 1), (1, 7, 1, 9), (40, 3), (33, 17), (3, 40, 17), (2, 16, 15), (65, 33)]
+    "shape",
+    [(1, 1, 60), (60, 1), (1, 7, 1, 9), (40, 3), (33, 17), (3, 40, 17), (2, 16, 15), (65, 33),
+     (45, 17), (65, 12, 7), (32, 3, 4, 5)],
+    ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("step", [1.0, 0.5, 0.7421], ids=str)
 def test_thin_shapes(shape, step, provider):
     sampling = tuple(1.0 if a % 2 else step for a in range(len(shape)))
     sites = np.random.default_rng(5).random(shape) < 0.03
     sites.flat[11] = True
-    check_nearest(sites, sampling, *with_indices(sites, sampling))
+    distances, indices = with_indices(sites, sampling)
+    check_nearest(sites, sampling, distances, indices)
+    if step == 1.0:
+        np.testing.assert_array_equal(indices, oracles.pairs(sites)[1])
 
 
 @settings(max_examples=60)
@@ -168,3 +175,14 @@ def test_the_cost_of_a_voxel_hardly_grows_with_the_axis(shape, step):
         return partial(distance_transform_edt, mask, sampling, return_indices=True)
 
     assert shortest(call(16384)) < 16 * 5 * shortest(call(1024))
+
+
+@pytest.mark.skipif(emulator.available() is not None, reason=str(emulator.available()))
+def test_a_search_on_a_gpu_hardly_grows_with_the_axis_either():
+    # The emulator runs each thread's search as it stands. Every row tried: 15 times for 4.
+    def call(n):
+        image = torch.from_numpy(one_zero((n, 4)))
+        return partial(edt, image, (2.0**0.5, 1.0), ndim=2, return_indices=True)
+
+    with providers.forced("emulator"):
+        assert shortest(call(16384)) < 8 * shortest(call(4096))

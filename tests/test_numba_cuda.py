@@ -17,11 +17,10 @@ from torch.utils._pytree import tree_leaves
 
 pytest.importorskip("numba")
 
-from fastdist.providers import numba_cuda
+from fastdist.providers import numba_cuda, numba_cuda_probe
 from fastdist.providers import numba_cuda_launch as launching
 
 TESTS = Path(__file__).parent
-TOOLKITS = [os.environ.get("CUDA_HOME", ""), "/usr/local/cuda"]
 
 
 def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
@@ -48,57 +47,6 @@ def test_every_op_is_right_under_numbas_simulator():
     summary = done.stdout.strip().splitlines()[-1]
     assert re.fullmatch(r"\d{3} passed.*", summary), summary
     assert "skipped" not in summary
-
-
-# ------------------------------------------------------------------ compiled
-
-
-@pytest.mark.slow
-def test_every_kernel_compiles_for_a_gpu():
-    script = """
-import itertools
-import numba.cuda
-from numba import types as t
-from fastdist.providers import numba_cuda_kernels as k
-
-def array(dtype):
-    return t.Array(dtype, 1, "C")
-
-i, compiled = t.int64, 0
-for number in (t.int32, t.int64, t.float64):
-    values = array(number)
-    none = t.float64 if number == t.float64 else i
-    signatures = [
-        *((k.scan, (array(l), values, i, i, i, none, i, i, values))
-          for l in (t.uint8, t.int32, t.int64)),
-        *((k.search, (array(l), values, values, i, i, i, i, i, values))
-          for l in (t.uint8, t.int32, t.int64)),
-        *((k.store_distances, (values, array(t.float64), i, none, i, array(out)))
-          for out in (t.float32, t.float64)),
-    ]
-    for keys in map(array, (t.int32, t.int64)):
-        signatures += [
-            (k.scan_sites, (array(t.uint8), values, i, i, i, none, i, values, keys)),
-            (k.search_sites, (values, keys, values, i, i, i, none, i, values, keys)),
-            *((k.store_coordinates, (values, keys, none, i, i, array(out)))
-              for out in (t.int32, t.int64)),
-        ]
-    for kernel, signature in signatures:
-        ptx, _ = numba.cuda.compile_ptx(kernel.py_func, signature, cc=(7, 5))
-        assert ".visible .entry" in ptx
-        # A root that is not correctly rounded would be another number than the CPU's.
-        if kernel is k.store_distances:
-            assert "sqrt.rn.f64" in ptx
-        compiled += 1
-print(compiled)
-"""
-    home = next((home for home in TOOLKITS if home and Path(home).exists()), "")
-    done = python("-c", script, NUMBA_ENABLE_CUDASIM="0", CUDA_HOME=home)
-    if re.search(r"(?i)(libnvvm|libnvrtc|NVVM).*(not be found|not found|No such file)|"
-                 r"DynamicLibNotFoundError", done.stderr):  # fmt: skip
-        pytest.skip("Numba finds no NVVM to compile with: " + done.stderr.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == 48
 
 
 # ------------------------------------------------------------------ on the device
@@ -202,7 +150,7 @@ class _Numba:
 def test_a_launch_names_torchs_stream_and_shares_memory(work, blocks, pointer, stream, monkeypatch):
     fake = _Numba()
     monkeypatch.setattr("numba.cuda", fake, raising=False)
-    monkeypatch.setattr(launching, "_unusable", lambda: None)
+    monkeypatch.setattr(numba_cuda_probe, "unusable", lambda: None)
     monkeypatch.setattr(torch.cuda, "device", lambda index: contextlib.nullcontext())
     monkeypatch.setattr(
         torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=pointer)
@@ -235,18 +183,6 @@ def test_it_says_why_it_is_not_available(monkeypatch):
         pass
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "pip install numba" in numba_cuda.available()
-
-
-def test_it_says_what_numba_lacks():
-    script = """
-from fastdist.providers import numba_cuda_launch as launching
-print(launching._unusable())
-"""
-    if torch.cuda.is_available():
-        pytest.skip("Numba lacks nothing where there is a GPU")
-    done = python("-c", script, NUMBA_ENABLE_CUDASIM="0")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Numba cannot use the CUDA device: ")
 
 
 def test_importing_the_provider_imports_no_numba():

@@ -248,6 +248,7 @@ def test_cuda_sources_compile_against_any_torch_and_without_a_gpu(tree):
         'extern "C" __attribute__((weak)) AOTITorchError\n'
         "aoti_torch_get_current_cuda_stream(int32_t, void**);\n"
         "__global__ void one(float* x) { *x = 1; }\n"
+        'extern "C" const char* fastdist_SOURCE() { return __FILE__; }\n'
         "int launch(float* x) {\n"
         "  void* stream = nullptr;\n"
         "  if (!&aoti_torch_get_current_cuda_stream) return 1;\n"
@@ -260,6 +261,9 @@ def test_cuda_sources_compile_against_any_torch_and_without_a_gpu(tree):
     assert "kernel.cu" in names
     code = "import torch; torch.ops.load_library('fastdist/_extension.so'); print('loaded')"
     assert python(tree, code).stdout.strip() == "loaded"
+    library = (tree / "fastdist" / "_extension.so").read_bytes()
+    assert b"csrc/cuda/kernel.cu\0" in library  # what is left of the paths, by nvcc too
+    assert str(tree).encode() not in library
     audit = (
         "import abi_audit, pathlib; print(abi_audit.audit(pathlib.Path('fastdist/_extension.so')))"
     )

@@ -73,6 +73,8 @@ struct SitePass {
   double first_step, first_weight;
   void* values;                 // of the chunk: sums, in place; readable kTile^2 elements behind
   void* rows;                   // of the chunk: the row that serves each voxel
+  void* separated;              // the last axis, where planes are interleaved: results go here, plane by plane, and so do rows
+  int64_t voxels_of_plane;
   const void* cost;             // to row 0 of itself; costs lie before and behind
   int bits;                     // of a row in a key
   bool last;

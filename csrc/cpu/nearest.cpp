@@ -19,10 +19,11 @@ namespace {
 
 // Voxels of a chunk: its sums and rows, 12 bytes a voxel at the most, stay in the second-level cache.
 constexpr int64_t kChunk = 32768;
-// Voxels of a plane up to which planes are interleaved: of 16 planes more would leave the cache.
-constexpr int64_t kMostInterleaved = 9216;
+// Planes are interleaved where the last axis is thin, so that the lines of a tile would come from here and there and have little in
+// common, unless 16 planes would leave the cache.
+constexpr int64_t kThin = 32, kMostInterleaved = 9216;
 
-// Outputs above this size are written past the caches.
+// Interleaved planes: outputs above this size are written past the caches. Elsewhere that is slower, in 3-D by a fifth.
 constexpr int64_t kStreamBytes = 1 << 20;
 
 int64_t row_bytes(RowType type) { return type == RowType::k16 ? 2 : type == RowType::k32 ? 4 : 8; }
@@ -90,7 +91,8 @@ class Nearest {
   Nearest(const Axes& axes, const NearestOutput& out, Threads threads)
       : axes_(axes), choice_(axes), out_(out), threads_(threads), plane_(axes.plane()), voxels_(plane_ * axes.length[0]) {
     const int64_t groups = (axes.length[0] + kTile - 1) / kTile;
-    interleaved_ = plane_ > 1 && plane_ <= kMostInterleaved && groups * kTile * 4 <= axes.length[0] * 5;
+    interleaved_ = plane_ > 1 && plane_ <= kMostInterleaved && axes.length[axes.ndim - 1] <= kThin &&
+                   groups * kTile * 4 <= axes.length[0] * 5;
     const int64_t longest = axes.longest(0);
     row_type_ = longest <= 1 << 14 ? RowType::k16 : longest <= int64_t(1) << 30 ? RowType::k32 : RowType::k64;
     out_.scale = choice_.scale;
@@ -105,7 +107,7 @@ class Nearest {
     const int64_t planes = planes_of_chunk(), chunks = (axes_.length[0] + planes - 1) / planes;
     const auto run_chunks = [&](int64_t begin, int64_t end, Threads threads) {
       const int64_t elements = planes * plane_ + kTile * kTile;
-      Buffer values(elements * 8), rows(elements * row_bytes(row_type_) * (axes_.ndim - 1));
+      Buffer values(elements * (interleaved_ ? 16 : 8)), rows(elements * row_bytes(row_type_) * (axes_.ndim - 1));
       for (int64_t chunk = begin; chunk < end; ++chunk) {
         const int64_t first = chunk * planes, left = axes_.length[0] - first;
         run_chunk(first, left < planes ? left : planes, costs, values.as<void>(), rows.as<char>(), threads);
@@ -207,6 +209,8 @@ class Nearest {
       pass.plane = interleaved_ ? 1 : plane_;
       pass.planes = interleaved_ ? kTile : planes;
       pass.lanes = lanes;
+      pass.voxels_of_plane = plane_;
+      if (interleaved_ && a == axes_.ndim - 1) pass.separated = static_cast<char*>(values) + apart * 8;
       pass.first = a == 1 ? first_rows : nullptr;
       pass.first_step = choice_.step[0];
       pass.first_weight = std::ldexp(choice_.weight[0], choice_.bits);
@@ -221,19 +225,19 @@ class Nearest {
         kernels().site_pass[int(choice_.sum)][int(row_type_)](pass, begin, end, workspace.as<void>());
       });
     }
-    finish.values = values;
+    finish.values = interleaved_ ? static_cast<char*>(values) + apart * 8 : values;
     finish.bits = choice_.bits;
     finish.unshift = std::ldexp(1.0, -choice_.bits);
     finish.small = voxels < int64_t(1) << 31;
     finish.first_voxel = first * plane_;
     finish.out = &out_;
-    finish.stream = voxels_ * 8 > kStreamBytes;
+    finish.stream = interleaved_ && voxels_ * 8 > kStreamBytes;
     finish.lanes = lanes;
     finish.planes = int(planes);
     finish.plane = plane_;
     finish.voxels_of_part = finish.length[axes_.ndim - 1] * (interleaved_ && axes_.ndim == 2 ? 1 : finish.length[axes_.ndim - 2]);
     const int64_t parts_of_part = (finish.voxels_of_part + kSitePart - 1) / kSitePart;
-    const int64_t parts = voxels / lanes / finish.voxels_of_part * parts_of_part;
+    const int64_t parts = planes * plane_ / finish.voxels_of_part * parts_of_part;
     threads.loop(parts, threads.grain(parts), [&](int64_t begin, int64_t end) {
       kernels().site_finish[int(choice_.sum)][int(row_type_)](finish, begin, end);
     });

@@ -109,6 +109,11 @@ Device current_device() {
   return {attribute(cudaDevAttrMultiProcessorCount, device), attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device)};
 }
 
+void check_device() {
+  size_t available = 0, total = 0;
+  check("cudaMemGetInfo", cudaMemGetInfo(&available, &total));
+}
+
 void clear(void* memory, int64_t bytes, Stream stream) {
   check("cudaMemsetAsync", cudaMemsetAsync(memory, 0, size_t(bytes), stream));
 }

@@ -40,6 +40,9 @@ void use_device(int device);
 
 Device current_device();
 
+// Throws what an earlier kernel has done to the device.
+void check_device();
+
 // Sets memory to zero bytes, in the stream's order.
 void clear(void* memory, int64_t bytes, Stream stream);
 

@@ -43,9 +43,16 @@ class Gpu {
   Gpu& operator=(const Gpu&) = delete;
 
   Tensor empty(const std::vector<int64_t>& sizes, ScalarType type) const {
-    Tensor made = fastdist::empty(sizes, type, like_);
-    mark_written(made);
-    return made;
+    try {
+      Tensor made = fastdist::empty(sizes, type, like_);
+      mark_written(made);
+      return made;
+    } catch (const OutOfMemory&) {
+#if !defined(FASTDIST_CPU_TENSORS)
+      check_device();  // torch does not tell what the reason was
+#endif
+      throw;
+    }
   }
 
   void mark_written(Tensor& out) const {

@@ -37,13 +37,13 @@ FASTDIST_EXPORT const char* fastdist_emulator_set_schedule(const char* name, uin
 }
 
 FASTDIST_EXPORT void fastdist_emulator_reset_counters() {
-  const std::lock_guard<std::mutex> no_launch(emulator::launching);
+  const std::lock_guard<std::mutex> no_launch(emulator::launch_lock);
   for (emulator::Counter* counter = emulator::counters; counter != nullptr; counter = counter->next) counter->value = 0;
 }
 
 // JSON: {"name": value, ...}
 FASTDIST_EXPORT const char* fastdist_emulator_counters() {
-  const std::lock_guard<std::mutex> no_launch(emulator::launching);
+  const std::lock_guard<std::mutex> no_launch(emulator::launch_lock);
   std::map<std::string, uint64_t> sums;
   for (emulator::Counter* counter = emulator::counters; counter != nullptr; counter = counter->next)
     sums[counter->name] += counter->value;

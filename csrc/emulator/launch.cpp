@@ -60,7 +60,7 @@ void run(const char* name, const Grid& grid, void (*call)(const void*), const vo
                 std::to_string(grid.shared_bytes) + " bytes of shared memory: the device has " + std::to_string(available));
   if (grid.blocks == 0) return;
 
-  const std::lock_guard<std::mutex> one_at_a_time(launching);
+  const std::lock_guard<std::mutex> one_at_a_time(launch_lock);
   const Settings settings = current_settings();
   Random random = random_of_next_launch(settings);
   const FaultHandlers handlers;

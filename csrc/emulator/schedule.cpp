@@ -9,7 +9,7 @@
 
 namespace fastdist::emulator {
 
-std::mutex launching;
+std::mutex launch_lock;
 
 namespace {
 

@@ -15,7 +15,7 @@
 
 namespace fastdist::emulator {
 
-extern std::mutex launching;  // held by a launch, and by whoever asks for what launches leave behind: counters
+extern std::mutex launch_lock;  // held by a launch, and by whoever asks for what launches leave behind: counters
 
 enum class Order : uint8_t { kForward, kReverse, kShuffled };
 

@@ -53,14 +53,20 @@ def _numba(op: str) -> Callable[..., Any]:
         reason = numba_cuda.available()
         if reason is not None:
             raise RuntimeError(
-                "fastdist: nobody computes on CUDA tensors here. The compiled library "
-                f"{_why_not_compiled()}; Numba: {reason}. Move the tensors to the CPU, or see "
-                "python -m fastdist.info"
+                f"fastdist: nobody computes on CUDA tensors here. {why_nobody()}. Move the tensors "
+                "to the CPU, or see python -m fastdist.info"
             )
         implementations: dict[str, Callable[..., Any]] = numba_cuda.IMPLEMENTATIONS
         return implementations[op](*arguments)
 
     return kernel
+
+
+def why_nobody() -> str:
+    """Why neither the compiled library nor Numba answers for CUDA tensors."""
+    from fastdist.providers import numba_cuda
+
+    return f"The compiled library {_why_not_compiled()}; Numba: {numba_cuda.available()}"
 
 
 def _why_not_compiled() -> str:

@@ -166,12 +166,18 @@ def edt_indices_out(
     space = tuple(distances.shape[distances.dim() - ndim :])
     voxels = math.prod(space)
     out = _flat(distances.detach().numpy(), voxels)
-    geometry = Geometry.of(space, steps, False, False, sites=True)
-    finish = _unsigned(geometry, squared, out.dtype)
-    transform_with_sites(
-        _flat(_nonzero(_array(mask)), voxels), geometry, max(1, len(out) // len(steps)), finish,
-        out, indices.detach().numpy().reshape(ndim, -1, voxels),
-    )  # fmt: skip
+    image = _flat(_nonzero(_array(mask)), voxels)
+    nearest = indices.detach().numpy().reshape(ndim, -1, voxels)
+    items = max(1, len(out) // len(steps))
+    rows = [steps]
+    if not Geometry.of(space, steps, False, False, sites=True).whole:
+        # One arithmetic for all would take the ties from images whose own distances are whole.
+        rows = np.split(steps, len(steps))
+    for row, own in enumerate(rows):
+        geometry = Geometry.of(space, own, False, False, sites=True)
+        finish = _unsigned(geometry, squared, out.dtype)
+        part = slice(row * items, (row + 1) * items) if len(rows) > 1 else slice(None)
+        transform_with_sites(image[part], geometry, items, finish, out[part], nearest[:, part])
 
 
 # --- Signed maps ----------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """How kernels of the provider ``numba`` are launched for CUDA tensors: stream, device, memory.
 
-This is all that knows of Numba's driver. A launch goes to torch's current stream of the tensors'
-device; tensors are passed as flat arrays that share their memory, with no stream named, so that
-Numba has nothing to wait for. Neither synchronises: a launch can be captured in a CUDA graph, once
-the kernel has been compiled and loaded by a launch outside of it.
+This and ``numba_cuda_probe`` are all that knows of Numba's driver. A launch goes to torch's current
+stream of the tensors' device; tensors are passed as flat arrays that share their memory, with no
+stream named, so that Numba has nothing to wait for. Neither synchronises: a launch can be captured
+in a CUDA graph, once the kernel has been compiled and loaded by a launch outside of it.
 
 With NUMBA_ENABLE_CUDASIM=1 Numba runs kernels in Python instead. Then tensors on the CPU are served
 here, for the tests; those on a GPU are not.
@@ -15,11 +15,12 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from fastdist.providers import numba_cuda_probe
 
 #: launch(kernel, work, *arguments): a kernel over this many pieces of work.
 Launch = Callable[..., None]
@@ -56,21 +57,7 @@ def unavailable() -> str | None:
         return _SIMULATES
     if not torch.cuda.is_available():
         return "torch finds no CUDA device"
-    return _unusable()
-
-
-@cache
-def _unusable() -> str | None:
-    """What Numba says of the GPU that torch has found."""
-    try:
-        from numba import cuda
-
-        if cuda.is_available():
-            return None
-        reason = cuda.cuda_error() or "a part of the CUDA toolkit (NVVM) was not found"
-    except Exception as error:  # whatever a driver or a broken installation may come up with
-        reason = f"{type(error).__name__}: {error}"
-    return f"Numba cannot use the CUDA device: {reason} (pip install numba-cuda)"
+    return numba_cuda_probe.unusable()
 
 
 @contextlib.contextmanager
@@ -79,7 +66,7 @@ def on(device: torch.device) -> Iterator[Launch]:
     if device.type == "cpu" and simulating():
         yield _simulate
         return
-    reason = _SIMULATES if simulating() else _unusable()
+    reason = _SIMULATES if simulating() else numba_cuda_probe.unusable()
     if reason is not None:
         raise RuntimeError(f"fastdist: {reason}")
     from numba import cuda

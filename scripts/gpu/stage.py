@@ -300,12 +300,13 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 
 def _copy(source: Any, log: Any, quiet: bool) -> None:
-    for line in source:
-        log.write(line)
-        log.flush()
-        if not quiet:
-            sys.stdout.write(line)
-            sys.stdout.flush()
+    with source:
+        for line in source:
+            log.write(line)
+            log.flush()
+            if not quiet:
+                sys.stdout.write(line)
+                sys.stdout.flush()
 
 
 def _lines(path: Path) -> list[str]:

@@ -6,7 +6,8 @@ measure   builds for the GPU that is here, compares every op with the CPU once, 
           and loss against CuPy, exacta and torch
 test      the tests that need a GPU: graphs, streams, threads, memory that runs out; then the whole
           suite, its tensors carried to the GPU and back
-inspect   ncu on the two column kernels, compute-sanitizer, and the peers that take long
+inspect   ncu on the two column kernels, the rate of their instruction and all roots,
+          compute-sanitizer, and the peers that take long
 
 With the Python and the torch that run this: nothing is installed and nothing downloaded. REHEARSE=1
 does the same on CPU tensors, less of it.
@@ -187,6 +188,27 @@ def ncu(stage: Stage) -> None:
     stage.path("columns", "json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
 
 
+def rates(stage: Stage) -> None:
+    """The rate of the column pass's instruction, and every root of a whole number up to 2^24."""
+    nvcc = tool("nvcc")
+    if nvcc is None:
+        stage.note("rates", "left out", "there is no nvcc")
+        return
+    number = "90" if REHEARSAL else stage.record["machine"]["capability"].replace(".", "")
+    made = stage.folder / "rates.out"
+    command = [nvcc, "-std=c++20", "-O3", "-fmad=false", f"-arch=sm_{number}", "-o", str(made)]
+    command += ["-I", str(ROOT / "csrc"), str(HERE / "rates.cu")]
+    compiled = stage.run("rates, compiled", command, limit=90, always=True)
+    if compiled["status"] == "passed" and not REHEARSAL:
+        stage.run("rates", [str(made)], limit=30)
+        said = stage.log("rates")
+        if said.startswith("{"):
+            stage.path("rates", "json").write_text(said + "\n", encoding="utf-8")
+    elif REHEARSAL:
+        stage.note("rates", "left out", "there is no GPU in a rehearsal")
+    made.unlink(missing_ok=True)
+
+
 FAULT_FOUND = 9  # exit status
 SANITIZERS = {"memcheck": ("bounds", 110), "racecheck": ("race", 110), "synccheck": (None, 60)}
 
@@ -263,6 +285,7 @@ def test(stage: Stage) -> None:
 def inspect(stage: Stage) -> None:
     steps: Steps = {
         "ncu": ncu,
+        "rates": rates,
         **{name: partial(sanitizer, name=name) for name in SANITIZERS},
         "slow peers": partial(
             benchmarks,

@@ -54,7 +54,8 @@ struct Targets<Pairs> {
 };
 
 // By the source rows [begin, end). `cost` is that of `begin` to the first target; costs of rows behind lie before it.
-template <class Sum>
+// The first kCount targets alone, 8 or 4.
+template <class Sum, int kCount>
 FASTDIST_INLINE void relax_by(Targets<Sum>& targets, const Vec<typename Sum::T>* source, int64_t stride, int64_t begin, int64_t end,
                               const typename Sum::T* cost) {
   using V = Vec<typename Sum::T>;
@@ -62,12 +63,12 @@ FASTDIST_INLINE void relax_by(Targets<Sum>& targets, const Vec<typename Sum::T>*
     for (int64_t i = begin; i < end; ++i, --cost) {
       const V value = source[i * stride];
 #pragma GCC unroll 8
-      for (int k = 0; k < kBlock; ++k) targets.best[k] = minimum(targets.best[k], value + cost[k]);
+      for (int k = 0; k < kCount; ++k) targets.best[k] = minimum(targets.best[k], value + cost[k]);
     }
   } else {
     constexpr int kHalf = kBlock / 2;  // four targets at a time, for want of registers
 #pragma GCC unroll 2
-    for (int half = 0; half < kBlock; half += kHalf) {
+    for (int half = 0; half < kCount; half += kHalf) {
       V least[kHalf];
       Vec<int64_t> from[kHalf];
 #pragma GCC unroll 4
@@ -163,7 +164,8 @@ __attribute__((noinline)) void columns_served(const typename Sum::T* tile, int64
           const int64_t high = t + step < blocks ? served[t + step].highest : n - 1;
           const T* own = cost + t * kBlock;
           if (high - low < 2 * kBlock) {
-            relax_by<Sum>(targets, f, stride, low, high + 1, own - low);
+            if (n - t * kBlock > kBlock / 2) relax_by<Sum, kBlock>(targets, f, stride, low, high + 1, own - low);
+            else relax_by<Sum, kBlock / 2>(targets, f, stride, low, high + 1, own - low);  // nobody asks the last block's others
           } else {
             V worst = ceiling;
             const auto visit = [&](int64_t s) __attribute__((always_inline)) {
@@ -171,7 +173,7 @@ __attribute__((noinline)) void columns_served(const typename Sum::T* tile, int64
               if (apart > 0 && !any_less<T>(minima[s] + cost[apart * kBlock - (kBlock - 1)], worst)) return;
               const int64_t begin = s * kBlock > low ? s * kBlock : low;
               const int64_t end = s * kBlock + kBlock <= high ? s * kBlock + kBlock : high + 1;
-              relax_by<Sum>(targets, f, stride, begin, end, own - begin);
+              relax_by<Sum, kBlock>(targets, f, stride, begin, end, own - begin);
               worst = minimum(worst_of<T>(targets.best), ceiling);
             };
             const auto in_reach = [&](int64_t s) __attribute__((always_inline)) {

@@ -300,14 +300,24 @@ void site_pass(const SitePass& pass, int64_t first_tile, int64_t last_tile, void
     else fill_lines<T, Row>(pass, lines, FromSums<Sum>{pass}, tile);
     for (int64_t i = pass.length * kTile; i < size; ++i) tile[i] = kFar<T>;
     columns_served<Sum>(tile, pass.length, static_cast<const T*>(pass.cost), (U(1) << pass.bits) - 1, served + size, sums, served);
-    hand_out_lines<Sum, Row>(pass, lines, sums, served);
+    if (!pass.separated) {
+      hand_out_lines<Sum, Row>(pass, lines, sums, served);
+      continue;
+    }
+    Lines apart = lines;  // the tile is one line of each of 16 planes
+    for (int k = 0; k < kTile; ++k) apart.begin[k] = k * pass.voxels_of_plane + t * pass.length;
+    SitePass to = pass;
+    to.values = pass.separated;
+    to.inner = 1;
+    apart.pieces = kTile;
+    hand_out_lines<Sum, Row>(to, apart, sums, served);
   }
 }
 
 // Some voxels of one plane of the last two axes become distances and coordinates.
 //
-// A voxel's element in the chunk is its number times `lanes` plus its lane: what a chunk of whole planes numbers are its voxels,
-// one of 16 interleaved planes the voxels of a plane.
+// A voxel's element among the rows of a chunk is its number times `lanes` plus its lane: what a chunk of whole planes numbers are
+// its voxels, one of 16 interleaved planes the voxels of a plane. What the last axis leaves is never interleaved.
 template <class Sum, class Row>
 class SitePart {
  public:
@@ -438,24 +448,12 @@ void site_finish(const SiteFinish& in, int64_t first_part, int64_t last_part) {
   const T* values = static_cast<const T*>(in.values);
   const Row* rows = static_cast<const Row*>(in.rows[in.ndim - 1]);
   const int64_t plane = in.voxels_of_part, parts = (plane + kSitePart - 1) / kSitePart;
+  const int64_t parts_of_lane = in.lanes == 1 ? last_part : in.plane / plane * parts;
   for (int64_t part = first_part; part < last_part; ++part) {
-    const int64_t begin = part / parts * plane + part % parts * kSitePart, end = (part / parts + 1) * plane;
-    const int64_t count = end - begin < kSitePart ? end - begin : kSitePart;
-    if (in.lanes == 1) {
-      SitePart<Sum, Row>(in, to, begin, count, 0, in.first_voxel + begin, values + begin, rows + begin).run();
-      continue;
-    }
-    alignas(64) T of_lane[kTile * kSitePart];
-    alignas(64) Row rows_of_lane[Sum::kKey ? 1 : kTile * kSitePart];
-    for (int64_t i = 0; i < count; i += kTile) {
-      const int64_t at = (begin + i) * kTile;  // readable kTile voxels behind the last one
-      transpose(values + at, kTile, of_lane + i, kSitePart);
-      if constexpr (!Sum::kKey) transpose(rows + at, kTile, rows_of_lane + i, kSitePart);
-    }
-    for (int lane = 0; lane < in.planes; ++lane) {
-      const int64_t out = in.first_voxel + lane * in.plane + begin, from = lane * kSitePart;
-      SitePart<Sum, Row>(in, to, begin, count, lane, out, of_lane + from, rows_of_lane + (Sum::kKey ? 0 : from)).run();
-    }
+    const int64_t lane = part / parts_of_lane, of_lane = part % parts_of_lane;
+    const int64_t begin = of_lane / parts * plane + of_lane % parts * kSitePart, end = (of_lane / parts + 1) * plane;
+    const int64_t count = end - begin < kSitePart ? end - begin : kSitePart, at = lane * in.plane + begin;
+    SitePart<Sum, Row>(in, to, begin, count, int(lane), in.first_voxel + at, values + at, rows + at).run();
   }
   end_of_stream();
 }

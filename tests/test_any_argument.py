@@ -118,6 +118,16 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Make]] = {
     "providers.select": (providers.select, lambda: {"name": providers.current()}),
     "providers.module": (providers.module, lambda: {"name": "reference"}),
 }  # fmt: skip
+for _title, (_function, _make) in list(FUNCTIONS.items()):
+    if {"out", "distances"} & _make().keys():  # the same where the outputs are new
+        FUNCTIONS[f"{_title}, new"] = (
+            _function,
+            lambda make=_make: {
+                name: value
+                for name, value in make().items()
+                if name not in ("out", "distances", "indices")
+            },
+        )
 # What an error calls an argument where its own name would not tell.
 ALSO = {"name": ("provider",), "target": ("labels",), "out": ("dtype",)}
 # What the wishes of distance_transform_edt have to do with each other, in SciPy's words.
