@@ -132,6 +132,8 @@ class Reached:
             with ptx.counting(races=True):
                 self.right.append(_bits(self.run(number)))
             for one in ptx.instructions():
+                if one["kernel"] == "toy":  # of test_ptx.py
+                    continue
                 key = (one["kernel"], one["place"])
                 self.known.setdefault(key, one)
                 if one["lanes"]:
