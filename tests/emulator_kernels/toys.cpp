@@ -9,6 +9,7 @@
 #include "cuda/divisor.h"
 #include "cuda/kernels/finish.cuh"
 #include "cuda/launch.h"
+#include "cuda/stand_in.h"
 #include "faulty.h"
 #include "right.h"
 
