@@ -38,21 +38,25 @@ struct Threads {
     std::atomic<int64_t> next{0};
     std::exception_ptr failure;
     std::mutex failure_mutex;
-    std::vector<int64_t> left;
-    left.reserve(size_t(used));
+    struct Helper {
+      int64_t left = -1;  // the chunk that it found no memory for
+      std::thread thread;
+    };
+    std::vector<Helper> helpers;
+    helpers.reserve(size_t(used - 1));
     auto run = [&](int64_t chunk) {
       const int64_t begin = chunk * grain;
       body(begin, begin + grain < items ? begin + grain : items);
     };
-    auto work = [&](bool helping) {
+    auto work = [&](int64_t* left) {
       int64_t chunk = 0;
       try {
         while ((chunk = next.fetch_add(1)) < chunks) run(chunk);
       } catch (const std::bad_alloc&) {
-        std::lock_guard<std::mutex> lock(failure_mutex);
-        if (helping) {
-          left.push_back(chunk);
+        if (left != nullptr) {
+          *left = chunk;
         } else {
+          std::lock_guard<std::mutex> lock(failure_mutex);
           if (!failure) failure = std::current_exception();
           next.store(chunks);
         }
@@ -62,18 +66,21 @@ struct Threads {
         next.store(chunks);
       }
     };
-    std::vector<std::thread> helpers;
-    helpers.reserve(size_t(used - 1));
     try {
-      for (int64_t t = 1; t < used; ++t) helpers.emplace_back(work, true);
+      for (int64_t t = 1; t < used; ++t) {
+        Helper& helper = helpers.emplace_back();
+        helper.thread = std::thread(work, &helper.left);
+      }
     } catch (...) {
       // No more threads, or no memory for one: those that started, and this one, do the work. An exception that left here would
       // find threads that nobody has joined, which ends the process.
     }
-    work(false);
-    for (auto& helper : helpers) helper.join();
+    work(nullptr);
+    for (Helper& helper : helpers)
+      if (helper.thread.joinable()) helper.thread.join();
     if (failure) std::rethrow_exception(failure);
-    for (int64_t chunk : left) run(chunk);
+    for (const Helper& helper : helpers)
+      if (helper.left >= 0) run(helper.left);
   }
 
   // A grain that gives each thread several chunks, so that an uneven image does not leave one waiting.
