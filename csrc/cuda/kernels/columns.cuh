@@ -127,7 +127,7 @@ class ColumnPass {
     weight = opaque(weight);  // else it is kept as the double it came from, and converted wherever it is needed
     if (edges) link_edges();
     bool near = false;
-    if (any) near = find_anchors(column, weight);
+    if (!kShared || any) near = find_anchors(column, weight);
     else __syncthreads();
     if constexpr (kPairsServe) {
       if (near) return run_pairs(side, column, weight, edges);
