@@ -16,7 +16,6 @@ from fastdist.checks import Sampling
 from fastdist.loss_op import Call, distance_loss
 
 REDUCTIONS = ("mean", "sum", "none")
-_LOGITS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 #: target as the op takes it, valid, layout, first_class, ignore_index
 _Target = tuple[Tensor, Tensor | None, str, int, int | None]
@@ -150,7 +149,7 @@ def boundary_loss(
     call = Call(
         *(input, maps, *checked, activation),
         *(*geometry, *convention, border),
-        *(reduction, bool(batch), bool(offset)),
+        *(reduction, batch, offset),
     )
     return distance_loss(call)
 
@@ -183,7 +182,7 @@ def check_ignore_index(ignore_index: int | None) -> int | None:
 
 
 def _check_input(input: Tensor) -> Tensor:
-    input = checks.image_tensor("input", input, _LOGITS)
+    input = checks.image_tensor("input", input, checks.FLOATS)
     if not 3 <= input.dim() <= 5 or input.shape[1] < 1:
         raise ValueError(
             f"input: got shape {tuple(input.shape)}, expected (B, C, *S) with at least one channel "
@@ -263,7 +262,7 @@ def _activated(input: Tensor, other_act: Callable[[Tensor], Tensor], checked: _T
     if not isinstance(output, Tensor):
         raise TypeError(f"other_act: returned {type(output).__name__}, expected a torch.Tensor")
     output = arrays.plain("other_act", output)
-    if output.shape != input.shape or output.dtype not in _LOGITS:
+    if output.shape != input.shape or output.dtype not in checks.FLOATS:
         raise ValueError(
             f"other_act: returned shape {tuple(output.shape)} and dtype {output.dtype}, expected "
             f"{tuple(input.shape)} and a floating dtype"
@@ -272,7 +271,7 @@ def _activated(input: Tensor, other_act: Callable[[Tensor], Tensor], checked: _T
 
 
 def _maps(input: Tensor, dist_map: Tensor, first_class: int) -> Tensor:
-    dist_map = checks.image_tensor("dist_map", dist_map, _LOGITS)
+    dist_map = checks.image_tensor("dist_map", dist_map, checks.FLOATS)
     _check_device("dist_map", dist_map, input)
     if dist_map.requires_grad:
         raise ValueError(

@@ -57,8 +57,9 @@ class Result(NamedTuple):
     maps: Tensor  # [N, K, *S]
 
 
-def _computed(call: Call) -> Result:
+def _compute(*arguments: Any) -> Result:
     """The op without its derivatives."""
+    call = Call(*arguments)
     of_target = call[2:7]
     if call.dist_map is None:
         sums, counts, perfect, maps = ops.boundary_loss(call.input, *call[2:16])
@@ -176,10 +177,6 @@ def _has_tangent(tensor: Tensor) -> bool:
 
 def _is_differentiated(tensor: Tensor) -> bool:
     return (torch.is_grad_enabled() and tensor.requires_grad) or _has_tangent(tensor)
-
-
-def _compute(*arguments: Any) -> Result:
-    return _computed(Call(*arguments))
 
 
 def _distance_loss(input: Tensor, dist_map: Tensor | None, *rest: Any) -> Result:
